@@ -1,0 +1,87 @@
+"""What is there, as values: a service by its record, its folders and its processes. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from mlaz_ci.adapters.local_process.place import Place, places
+from mlaz_ci.adapters.local_process.record import Record, read_manifest, readable_manifests
+from mlaz_ci.errors import RecordUnreadable
+from mlaz_ci.models import DeploymentFacts, Observation, ServiceFacts, ServiceState, Target
+
+
+def service_facts(folder: Path, record: Record, host: str) -> ServiceFacts:
+    deployments = tuple(_deployment_facts(record, each, host) for each in places(folder))
+    live = next((each for each in deployments if each.name == record.live), None)
+    return ServiceFacts(
+        name=record.name,
+        target=Target.LOCAL,
+        state=live.state if live else ServiceState.FAILED,
+        owner=record.owner,
+        scoring_uri=f"http://{host}:{record.port}/score",
+        swagger_uri=f"http://{host}:{record.port}/swagger.json",
+        port=record.port,
+        live=record.live,
+        previous=record.previous,
+        deployments=deployments,
+        tags=record.tags,
+        created_at=record.created_at,
+        detail=live.detail if live else "no deployment of it has had its traffic yet",
+    )
+
+
+def service_facts_without_record(folder: Path, error: RecordUnreadable, host: str, now: datetime) -> ServiceFacts:
+    """Who owns it is in every manifest too, so that cleanup knows whether it may."""
+    manifests = readable_manifests(folder)
+    owners = {each.owner for each in manifests}
+    stand_in = Record(
+        name=folder.name,
+        owner=owners.pop() if len(owners) == 1 else "",
+        port=0,
+        created_at=min((each.created_at for each in manifests), default=now),
+        tags=manifests[-1].tags if manifests else {},
+    )
+    facts = service_facts(folder, stand_in, host)
+    return replace(facts, detail=error.what, port=None, scoring_uri=None, swagger_uri=None)
+
+
+def _deployment_facts(record: Record, place: Place, host: str) -> DeploymentFacts:
+    try:
+        manifest = read_manifest(place.folder)
+    except RecordUnreadable as error:
+        return DeploymentFacts(
+            name=place.name,
+            state=ServiceState.FAILED,
+            spec_hash="",
+            lock_hash="",
+            model_label="",
+            model_version=None,
+            created_at=record.created_at,
+            detail=error.what,
+        )
+    observation = place.look(host)
+    if place.name == record.live:
+        observation = _as_live(place, observation)
+    identity = place.identity
+    return DeploymentFacts(
+        name=place.name,
+        state=observation.state,
+        spec_hash=manifest.spec_hash,
+        lock_hash=manifest.lock.hash,
+        model_label=manifest.model_label,
+        model_version=manifest.model_version,
+        created_at=manifest.created_at,
+        detail=observation.detail,
+        port=identity.port if identity else None,
+    )
+
+
+def _as_live(place: Place, observation: Observation) -> Observation:
+    """The deployment that should have the traffic is healthy only if it has it."""
+    if observation.state is ServiceState.STOPPED:
+        return Observation(state=ServiceState.FAILED, detail="it was stopped, and not started again")
+    if observation.state is ServiceState.HEALTHY and not place.is_serving():
+        return Observation(state=ServiceState.FAILED, detail="it was started again and does not have its port yet")
+    return observation

@@ -1,0 +1,100 @@
+"""Chooses how a store is read: by REST where that is enough, by mlflow where it is not. Opened on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlaz_ci.adapters.mlflow_store.client import ClientTracking, RepositoryArtifacts
+from mlaz_ci.adapters.mlflow_store.folder import FolderArtifacts
+from mlaz_ci.adapters.mlflow_store.http import Server
+from mlaz_ci.adapters.mlflow_store.location import (
+    find_tracking_uri,
+    is_well_formed,
+    local_folder,
+    masked,
+    require_existing,
+    require_http_host,
+    scheme_of,
+)
+from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, Tracking
+from mlaz_ci.adapters.mlflow_store.rest import ProxiedArtifacts, RestTracking
+from mlaz_ci.adapters.mlflow_store.surroundings import Surroundings
+from mlaz_ci.errors import StoreNotSupported
+
+# Ways to sign requests that mlflow has plugins or clients for; where one is set, mlflow does the asking.
+_CLIENT_ONLY = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE", "MLFLOW_ENABLE_WORKSPACES")
+
+
+class Connection:
+    """One tracking store with its registry and its artifacts."""
+
+    def __init__(
+        self, given_uri: str | None, environ: Mapping[str, str], working_directory: Path, notify: Callable[[str], None]
+    ) -> None:
+        self.uri = find_tracking_uri(given_uri, environ, working_directory)
+        self._environ = environ
+        self._working_directory = working_directory
+        self._notify = notify
+        self._scheme = scheme_of(self.uri)
+        if self._scheme in {"http", "https"}:
+            require_http_host(self.uri)
+        require_existing(self.uri, self._scheme, working_directory)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        server = self._server
+        registry_uri = self._environ.get("MLFLOW_REGISTRY_URI") or None
+        if server is None:
+            return ClientTracking(self.uri, registry_uri, self._surroundings)
+        return RestTracking(server, Server(registry_uri, self._environ) if registry_uri else None)
+
+    def artifacts(self, uri: str) -> Artifacts:
+        """The files under an artifact URI as a run, model or version record gives it."""
+        if not is_well_formed(uri):
+            raise Missing(f"{masked(uri)!r} is no place for artifacts")
+        folder = local_folder(uri)
+        if folder is not None:
+            return FolderArtifacts(self._on_this_machine(folder, uri))
+        if self._server is not None:
+            proxied = ProxiedArtifacts.at(self._server, uri)
+            if proxied is not None:
+                return proxied
+        return RepositoryArtifacts(uri, self.uri, self._surroundings)
+
+    @cached_property
+    def _server(self) -> Server | None:
+        """The server, where plain REST reaches it and the registry; else None."""
+        registry_uri = self._environ.get("MLFLOW_REGISTRY_URI", "")
+        is_plain = not any(self._environ.get(name, "").lower() not in {"", "false", "0"} for name in _CLIENT_ONLY)
+        if self._scheme not in {"http", "https"} or not is_plain or _has_header_plugins():
+            return None
+        if registry_uri and urlsplit(registry_uri).scheme not in {"http", "https"}:
+            return None
+        return Server(self.uri, self._environ)
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self._environ, self._scheme, self._notify)
+
+    def _on_this_machine(self, folder: Path, uri: str) -> Path:
+        """A run without artifacts has no folder yet; a server on another machine has not even their root here."""
+        absolute = self._working_directory / folder
+        is_here = absolute.is_dir() or any(parent.is_dir() for parent in absolute.parents[:3] if parent != Path("/"))
+        if is_here or self._scheme not in {"http", "https"}:
+            return absolute
+        raise StoreNotSupported(
+            f"The tracking server keeps its artifacts in {masked(uri)}, a folder of its own machine that is not on this one.",
+            usually="The server was started with --no-serve-artifacts or a local --default-artifact-root.",
+            remedy="Start `mlflow server` with --serve-artifacts and an --artifacts-destination, or run this step on its machine.",
+        )
+
+
+def _has_header_plugins() -> bool:
+    """Companies add such plugins to sign requests; mlflow's own ones only describe notebooks."""
+    return any(
+        not plugin.value.startswith("mlflow.") for plugin in entry_points(group="mlflow.request_header_provider")
+    )

@@ -1,0 +1,131 @@
+"""The surroundings in which mlflow is called: quiet, with bounded waiting, and with its errors turned into ours.
+
+mlflow reads the process's variables, logs as it likes, and lets the exceptions of two dozen clients through; all that ends here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mlaz_ci.adapters.mlflow_store.location import DATABASE_SCHEMES, masked, secrets_of
+from mlaz_ci.adapters.mlflow_store.records import Missing, TooLarge
+from mlaz_ci.errors import InvalidInput, MlazError, StoreNotSupported, TrackingAccessDenied, TrackingServerFailed
+
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+# mlflow's own defaults (7 retries, 120 s each, doubling pauses) hold a pipeline for many minutes.
+_BOUNDED = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+_FILE_STORE_OVERRIDE = "MLFLOW_ALLOW_FILE_STORE"
+_MISSING_CODES = frozenset(
+    {"RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
+)
+_DENIED_CODES = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+
+
+class Surroundings:
+    """What mlflow reads from the process while we call it, put back afterwards."""
+
+    def __init__(self, environ: Mapping[str, str], scheme: str, notify: Callable[[str], None]) -> None:
+        self.is_overridden = False
+        self._variables = {**_BOUNDED, **{key: value for key, value in environ.items() if value}, **_QUIET}
+        self._scheme = scheme
+        self._notify = notify
+        self._secrets = secrets_of("", environ)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Call mlflow inside this: quiet, bounded, and with its errors turned into ours."""
+        before = dict(os.environ)
+        try:
+            os.environ.update(self._variables)
+            with warnings.catch_warnings(), self._translated():
+                warnings.simplefilter("ignore")
+                self._prepare()
+                yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def _prepare(self) -> None:
+        if self._scheme in DATABASE_SCHEMES and importlib.util.find_spec("sqlalchemy") is None:
+            raise StoreNotSupported(
+                f"`tracking-uri` is a {self._scheme} database, which needs the full mlflow package."
+            )
+        from mlflow import environment_variables
+
+        for name in ("mlflow", "alembic", "sqlalchemy"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if (
+            self._scheme == "file"
+            and hasattr(environment_variables, _FILE_STORE_OVERRIDE)
+            and not self._variables.get(_FILE_STORE_OVERRIDE)
+        ):
+            self.is_overridden = True
+            self._variables[_FILE_STORE_OVERRIDE] = os.environ[_FILE_STORE_OVERRIDE] = "true"
+            self._notify(
+                "The tracking store is a folder of files, which this mlflow no longer opens by itself; "
+                f"it is opened for reading with {_FILE_STORE_OVERRIDE}=true. `mlflow migrate-filestore` moves it to a database."
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlazError, Missing, TooLarge):
+            raise
+        except ImportError as error:
+            raise StoreNotSupported(
+                f"The store needs the Python package {error.name or error}, which is not installed here."
+            ) from error
+        except Exception as error:  # any of two dozen clients may stand behind mlflow, each with exceptions of its own
+            raise self._translate(error) from error
+
+    def _translate(self, error: Exception) -> Exception:
+        from mlflow.exceptions import MlflowException
+
+        if isinstance(error, MlflowException):
+            return _translate_mlflow(error, masked(str(error), *self._secrets))
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+            return error  # a full disk, for one: the caller knows what it was writing
+        name, text = type(error).__name__, masked(str(error), *self._secrets)
+        if isinstance(error, KeyError) or "plugin" in text.lower():
+            return InvalidInput(f"mlflow cannot open the store that `tracking-uri` names: {name}: {_first_line(text)}")
+        return TrackingServerFailed(f"The tracking store failed: {name}: {_first_line(text)}", upstream_code=name)
+
+
+def _translate_mlflow(error: Any, text: str) -> Exception:
+    code, line = str(error.error_code), _first_line(text)
+    translated: Exception = TrackingServerFailed(f"The tracking store failed: {line}", upstream_code=code)
+    if "out-of-date database schema" in text:
+        translated = StoreNotSupported(
+            "The tracking database was made by another version of mlflow than the one installed here.",
+            usually=line,
+            remedy="Run `mlflow db upgrade` on it (back it up first), or `mlflow server` with the version that made it, "
+            "and pass the server's http address as `tracking-uri`.",
+            upstream_code=code,
+        )
+    elif type(error).__name__.startswith("Unsupported") or "unsupported URI" in text:
+        translated = InvalidInput(f"mlflow cannot open the store that `tracking-uri` names: {line}", upstream_code=code)
+    elif code in _DENIED_CODES:
+        translated = TrackingAccessDenied(f"The tracking store refused: {line}", upstream_code=code)
+    elif code in _MISSING_CODES:
+        translated = Missing(line, code)
+    return translated
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:500]

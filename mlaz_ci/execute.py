@@ -1,0 +1,233 @@
+"""Carries out a Plan through the ports, and records every mutation with its time. It never decides what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import assert_never
+
+from mlaz_ci.checks.start_failure import explain_start_failure
+from mlaz_ci.errors import MlazError, NotReachable, ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.models import (
+    DeploymentSpec,
+    Lock,
+    ModelRef,
+    Mutation,
+    Observation,
+    ScoreResponse,
+    ServiceState,
+    SmokeTest,
+    Timing,
+)
+from mlaz_ci.plan import (
+    AwaitHealthy,
+    BuildEnvironment,
+    DeleteService,
+    FetchModel,
+    Plan,
+    RestartDeployment,
+    RetireDeployment,
+    ShiftTraffic,
+    StartDeployment,
+    Step,
+    Verify,
+)
+from mlaz_ci.polling import wait_until_settled
+from mlaz_ci.ports import Clock, ModelStore, Platform, Serving
+
+_LOG_TAIL_LINES = 200
+_SHOWN_BODY_CHARS = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """The adapters of one run. `models_folder` is where downloaded models lie, one folder per model."""
+
+    store: ModelStore
+    serving: Serving
+    platform: Platform
+    clock: Clock
+    models_folder: Path
+
+
+@dataclass(kw_only=True)
+class Execution:
+    """One plan being carried out. What it did so far can be read at any moment, also after a failure."""
+
+    ports: Ports
+    deadline_s: float
+    mutations: list[Mutation] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+    left_behind: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    smoke_test: ScoreResponse | None = None
+    is_unverified: bool = False
+    _download: _Download | None = None
+
+    def carry_out(self, plan: Plan) -> None:
+        """Every step in order; when one fails, the plan's undo, and the failure is raised again."""
+        try:
+            for step in plan.steps:
+                self._carry_out_step(step)
+        except BaseException:
+            self._undo(plan.undo)
+            raise
+
+    def _undo(self, steps: Sequence[Step]) -> None:
+        """Take back what this run began. A failure here is told and never hides the first one."""
+        if not self.mutations:
+            return
+        for step in steps:
+            try:
+                self._carry_out_step(step)
+            except MlazError as error:
+                self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+
+    def _carry_out_step(self, step: Step) -> None:
+        serving = self.ports.serving
+        match step:
+            case FetchModel():
+                self._download = _Download(self.ports, step.model)
+            case BuildEnvironment():
+                self._build(step.lock)
+            case StartDeployment():
+                self._start(step.spec)
+            case RestartDeployment():
+                self._record("started", f"{step.service_name}/{step.deployment_name}")
+                serving.start(step.service_name, step.deployment_name)
+            case AwaitHealthy():
+                with self._timed("start the service"):
+                    self._await_healthy(step)
+            case Verify():
+                with self._timed("smoke test"):
+                    self._verify(step)
+            case ShiftTraffic():
+                self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
+                serving.shift(step.service_name, step.deployment_name)
+            case RetireDeployment():
+                self._record("stopped", f"{step.service_name}/{step.deployment_name}")
+                serving.retire(step.service_name, step.deployment_name, keep_files=step.keep_files)
+            case DeleteService():
+                self._record("deleted", step.service_name)
+                serving.delete(step.service_name)
+            case _:
+                assert_never(step)
+
+    def _record(self, what: str, subject: str) -> None:
+        # Before the call: what may have been done must be on record even if the process dies in it.
+        self.mutations.append(Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject))
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began_s = self.ports.clock.now_s()
+        try:
+            yield
+        finally:
+            self.timings.append(Timing(phase=phase, duration_s=self.ports.clock.now_s() - began_s))
+
+    def _build(self, lock: Lock) -> None:
+        with self._timed("build the environment"), self.ports.platform.progress("Building the environment") as progress:
+            self.ports.serving.build_environment(lock, progress)
+
+    def _start(self, spec: DeploymentSpec) -> None:
+        with self._timed("wait for the model's files"):
+            folder = self._download.wait() if self._download else model_folder(self.ports.models_folder, spec.model)
+        self._record("created", f"{spec.service_name}/{spec.deployment_name}")
+        self.ports.serving.stage(spec, folder)
+        self.ports.serving.start(spec.service_name, spec.deployment_name)
+
+    def _await_healthy(self, step: AwaitHealthy) -> None:
+        subject = f'Deployment "{step.deployment_name}" of service "{step.service_name}"'
+
+        def show(seen: Observation) -> None:
+            self.ports.platform.info(f"{subject}: {seen.state}{f' ({seen.detail})' if seen.detail else ''}")
+
+        try:
+            seen = wait_until_settled(
+                lambda: self.ports.serving.observe(step.service_name, step.deployment_name),
+                subject=subject,
+                clock=self.ports.clock,
+                deadline_s=self.deadline_s,
+                on_transition=show,
+            )
+        except MlazError as error:
+            error.log = error.log or self._logs(step.service_name, step.deployment_name)
+            raise
+        if seen.state is not ServiceState.HEALTHY:
+            log = self._logs(step.service_name, step.deployment_name)
+            usually, remedy = explain_start_failure(log)
+            reason = f": {seen.detail}" if seen.detail else ""
+            raise ServiceStartFailed(f"{subject} is {seen.state}{reason}", usually=usually, remedy=remedy, log=log)
+
+    def _verify(self, step: Verify) -> None:
+        try:
+            answer = self.ports.serving.score(step.service_name, step.deployment_name, step.request)
+        except NotReachable:
+            if step.mode is SmokeTest.REQUIRED:
+                raise
+            self.is_unverified = True
+            self.notes.append("The service could not be reached from here, so no prediction was verified.")
+            return
+        self.smoke_test = answer
+        problem = _smoke_test_problem(step, answer)
+        if problem is None:
+            return
+        if step.mode is SmokeTest.BEST_EFFORT:
+            self.is_unverified = True
+            self.notes.append(f"{problem} `smoke-test: best-effort` lets the deployment pass.")
+            return
+        shown = answer.body[:_SHOWN_BODY_CHARS].decode("utf-8", "replace")
+        log = f"answer to {step.request.origin}:\n{shown}\n\n{self._logs(step.service_name, step.deployment_name)}"
+        raise SmokeTestFailed(problem, log=log)
+
+    def _logs(self, service_name: str, deployment_name: str) -> str:
+        """Best effort: a log that cannot be had must not hide why it was wanted."""
+        try:
+            return self.ports.serving.logs(service_name, deployment_name, tail_lines=_LOG_TAIL_LINES)
+        except MlazError as error:
+            return f"(the log could not be read: {error.what})"
+
+
+def _smoke_test_problem(step: Verify, answer: ScoreResponse) -> str | None:
+    """Why this answer does not verify the deployment, or None."""
+    if not answer.is_success:
+        return f"The smoke test with {step.request.origin} was answered with HTTP {answer.status_code}."
+    if answer.spec_hash is not None and answer.spec_hash != step.spec_hash:
+        return f"The smoke test was answered by another deployment ({answer.spec_hash}, expected {step.spec_hash})."
+    return None
+
+
+def model_folder(models_folder: Path, model: ModelRef) -> Path:
+    """Where the bytes of `model` lie on this machine once fetched."""
+    return models_folder / hashlib.sha256(f"{model.artifact_uri}\0{model.digest}".encode()).hexdigest()[:16]
+
+
+class _Download:
+    """The model on its way while the environment is built. The thread is a daemon: a cancelled run does not wait for it."""
+
+    def __init__(self, ports: Ports, model: ModelRef) -> None:
+        self._ports = ports
+        self._model = model
+        self._error: BaseException | None = None
+        self._folder = model_folder(ports.models_folder, model)
+        self._thread = threading.Thread(target=self._run, name="fetch-model", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            if not (self._folder / "MLmodel").is_file():
+                self._folder.parent.mkdir(parents=True, exist_ok=True)
+                with self._ports.platform.progress("Fetching the model") as progress:
+                    self._ports.store.fetch(self._model, self._folder, progress)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            self._error = error
+
+    def wait(self) -> Path:
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._folder

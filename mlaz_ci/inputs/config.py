@@ -1,0 +1,117 @@
+"""Reads the config file: the words of the inputs, with the place of each, so that an error points at line and column. It opens no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+
+from mlaz_ci.errors import InvalidConfigFile, InvalidInput, NotInThisVersion, UnknownConfigKey
+from mlaz_ci.inputs.mappings import check_mapping
+from mlaz_ci.inputs.row import ConfigUse, Input, Kind
+from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
+from mlaz_ci.inputs.values import Value, clean, parse_value
+from mlaz_ci.inputs.wording import did_you_mean, quote
+from mlaz_ci.inputs.yaml_text import Entry, Place, YamlProblem, compose, entries_of, kind_of, text_of
+from mlaz_ci.models import Target
+
+_SECTIONS: Final = tuple(str(each) for each in Target)
+_RAW: Final = "raw"
+KEYS: Final = (*(name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER), *_SECTIONS, _RAW)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One key of the file with its value, and where it stands: "mlaz-ci.yml:3:7"."""
+
+    value: Value
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigFile:
+    """The settings of a config file, by the names of inputs; `local` is its section of that name."""
+
+    filename: str
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    local: Mapping[str, Setting] = field(default_factory=dict)
+
+
+def parse_config(text: str, filename: str) -> ConfigFile:
+    """The settings in `text`. Raises InvalidConfigFile, UnknownConfigKey or NotInThisVersion with file, line and column."""
+    reader = _Reader(filename)
+    try:
+        node = compose(text)
+        entries = [] if node is None or _is_empty(node) else entries_of(node)
+        for entry in entries:
+            reader.read(entry)
+    except YamlProblem as problem:
+        raise InvalidConfigFile(f"{reader.at(problem.place)}: {problem.what}.") from problem
+    return ConfigFile(filename=filename, settings=reader.settings, local=reader.local)
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and not text_of(node)
+
+
+class _Reader:
+    def __init__(self, filename: str) -> None:
+        self._filename = filename
+        self.settings: dict[str, Setting] = {}
+        self.local: dict[str, Setting] = {}
+
+    def at(self, place: Place) -> str:
+        return f"{self._filename}:{place}"
+
+    def read(self, entry: Entry) -> None:
+        row = INPUTS.get(entry.key)
+        if row and row.config is not ConfigUse.NEVER:
+            self._set(self.settings, row, entry)
+        elif row:
+            raise UnknownConfigKey(
+                f"{self.at(entry.key_place)}: `{entry.key}` is an input alone, not a key of the config file.",
+                usually="Secrets, and what one single run is to do, stand with the step, never in the checkout.",
+                remedy="Move it to the step's `with:`, or to the command line.",
+            )
+        elif entry.key == Target.LOCAL:
+            for each in entries_of(entry.node) if not _is_empty(entry.node) else []:
+                self._read_local(each)
+        elif entry.key in {*_SECTIONS, _RAW}:
+            raise NotInThisVersion(f"{self.at(entry.key_place)}: the section `{entry.key}` is not in this version.")
+        else:
+            raise self._unknown(entry, KEYS)
+
+    def _read_local(self, entry: Entry) -> None:
+        row = LOCAL_KEYS.get(entry.key)
+        if row is None:
+            raise self._unknown(entry, LOCAL_KEYS, section="local")
+        self._set(self.local, row, entry)
+
+    def _unknown(
+        self, entry: Entry, keys: Mapping[str, Input] | tuple[str, ...], section: str = ""
+    ) -> UnknownConfigKey:
+        of_section = f" of `{section}`" if section else ""
+        hint = did_you_mean(entry.key, keys) or f" Known: {', '.join(sorted(keys))}."
+        return UnknownConfigKey(f"{self.at(entry.key_place)}: {quote(entry.key)} is not a key{of_section}.{hint}")
+
+    def _set(self, settings: dict[str, Setting], row: Input, entry: Entry) -> None:
+        try:
+            value = self._value(row, entry)
+        except InvalidInput as error:
+            raise InvalidConfigFile(
+                f"{self.at(entry.place)}: {error.what}", usually=error.cause_text, remedy=error.remedy_text
+            ) from error
+        if value is not None:
+            settings[row.name] = Setting(value=value, where=self.at(entry.place))
+
+    def _value(self, row: Input, entry: Entry) -> Value | None:
+        """None where the key has no value: empty is not given, here as everywhere."""
+        if row.kind is Kind.MAPPING and isinstance(entry.node, yaml.MappingNode):
+            return check_mapping(row, [(each.key, text_of(each.node)) for each in entries_of(entry.node)])
+        if not isinstance(entry.node, yaml.ScalarNode):
+            wanted = "a mapping of names to texts" if row.kind is Kind.MAPPING else "a single value"
+            raise YamlProblem(f"`{row.name}` takes {wanted}, not {kind_of(entry.node)}", entry.place)
+        text = clean(row, text_of(entry.node))
+        return parse_value(row, text) if text else None

@@ -1,0 +1,59 @@
+"""Renders the JSON schema of the config file from the table, for completion in editors. What it accepts, `parse_config` accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from mlaz_ci.inputs.row import ConfigUse, Input, Kind
+from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
+from mlaz_ci.inputs.values import parse_value
+
+
+def render_schema() -> Mapping[str, Any]:
+    """The schema as a JSON value (draft 7, which editors know best)."""
+    keys = {name: _schema_of(row) for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER}
+    local = {name: _schema_of(row) for name, row in LOCAL_KEYS.items()}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "mlaz-ci.yml",
+        "description": "The config file of mlaz-ci: the words of its inputs, where no input says otherwise.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **keys,
+            "local": {
+                "description": "What a service of the target `local` looks like.",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": local,
+            },
+        },
+    }
+
+
+def _schema_of(row: Input) -> Mapping[str, Any]:
+    told: dict[str, Any] = {"description": row.description}
+    if row.default is not None:
+        told["default"] = parse_value(row, row.default)
+    return {**told, **_form_of(row)}
+
+
+def _form_of(row: Input) -> Mapping[str, Any]:
+    match row.kind:
+        case Kind.TEXT | Kind.PATH:
+            return {"type": "string", "minLength": 1} | ({"pattern": f"^({row.pattern})$"} if row.pattern else {})
+        case Kind.BOOLEAN:
+            return {"enum": [True, False, "true", "false", "yes", "no", "on", "off"]}
+        case Kind.NUMBER | Kind.INTEGER:
+            return {"type": str(row.kind), "minimum": row.minimum, "maximum": row.maximum}
+        case Kind.CHOICE:
+            lower = [each.lower() for each in row.choices] if row.ignores_case else []
+            return {"enum": list(dict.fromkeys([*row.choices, *lower]))}
+        case Kind.MAPPING:
+            value = {"type": ["string", "number", "boolean", "null"]}
+            return {"anyOf": [{"type": "object", "additionalProperties": value}, {"type": "string"}]}
+        case Kind.SECRET:
+            return {"not": {}}
+        case _:
+            assert_never(row.kind)

@@ -1,0 +1,152 @@
+"""YAML text as nodes with their places, safely: nothing is constructed, and size, depth and aliases are bounded before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import yaml
+
+_MAX_LENGTH: Final = 65_536
+_MAX_DEPTH: Final = 8
+_MAX_ALIASES: Final = 32
+_PLAIN_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value")
+)
+_NULL_TAG: Final = "tag:yaml.org,2002:null"
+_MAP_TAG: Final = "tag:yaml.org,2002:map"
+_NO_TAGS: Final = "tags (`!…`) have no meaning here"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Counted from 1, as editors do."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}"
+
+
+_START: Final = Place(line=1, column=1)
+
+
+class _Mark(Protocol):
+    """PyYAML's marks, which count from 0."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
+
+
+class YamlProblem(Exception):
+    """What is wrong with a YAML text, and where; its reader turns it into an error of the catalogue."""
+
+    def __init__(self, what: str, place: Place) -> None:
+        super().__init__(what)
+        self.what = what
+        self.place = place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One key of a mapping with its node; `key_place` is where the key stands."""
+
+    key: str
+    key_place: Place
+    node: yaml.Node
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.node)
+
+
+def place_of(node: yaml.Node) -> Place:
+    return _place(node.start_mark)
+
+
+def _place(mark: _Mark | None) -> Place:
+    return Place(line=mark.line + 1, column=mark.column + 1) if mark else _START
+
+
+def compose(text: str) -> yaml.Node | None:
+    """The one document of `text`, or None where it is empty. Raises YamlProblem."""
+    if len(text) > _MAX_LENGTH:
+        raise YamlProblem(f"it is {len(text)} characters long; at most {_MAX_LENGTH} are read", _START)
+    try:
+        _check_bounds(text)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = Place(line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
+        raise YamlProblem("it has a character that YAML does not allow", place) from error
+    except yaml.MarkedYAMLError as error:
+        raise YamlProblem(_problem(error), _place(error.problem_mark or error.context_mark)) from error
+    except (ValueError, IndexError, OverflowError) as error:
+        # HACK: PyYAML lets some escapes and directives out as its own int() and chr() errors.
+        raise YamlProblem("it is not YAML", _START) from error
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    """PyYAML's own words, cut: they can quote the text."""
+    words = "".join(each if each.isprintable() else "?" for each in str(error.problem or "it is not YAML")[:120])
+    return words.replace("'\\t'", "a tab")
+
+
+def _check_bounds(text: str) -> None:
+    """Reads the events one by one, so that a bomb is found before a tree of it is built."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+        if depth > _MAX_DEPTH or aliases > _MAX_ALIASES:
+            what = (
+                f"it is nested deeper than {_MAX_DEPTH}"
+                if depth > _MAX_DEPTH
+                else f"it has over {_MAX_ALIASES} aliases"
+            )
+            raise YamlProblem(what, _place(event.start_mark))
+
+
+def entries_of(node: yaml.Node) -> list[Entry]:
+    """The entries of a mapping, each key once. Raises YamlProblem for what is no mapping of plain words."""
+    if isinstance(node, yaml.MappingNode) and node.tag != _MAP_TAG:
+        raise YamlProblem(_NO_TAGS, place_of(node))
+    if not isinstance(node, yaml.MappingNode):
+        raise YamlProblem(f"a mapping (`key: value` lines) is expected, not {kind_of(node)}", place_of(node))
+    entries: list[Entry] = []
+    seen: dict[str, Place] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise YamlProblem(f"a key is a plain word, not {kind_of(key)}", place_of(key))
+        if key.value in seen:
+            raise YamlProblem(f"a key stands twice, first in line {seen[key.value].line}", place_of(key))
+        seen[key.value] = place_of(key)
+        entries.append(Entry(key=key.value, key_place=place_of(key), node=value))
+    return entries
+
+
+def text_of(node: yaml.Node) -> str:
+    """The text of a scalar as it was written (`no` stays "no"); null is "". Raises YamlProblem for anything else."""
+    if not isinstance(node, yaml.ScalarNode):
+        raise YamlProblem(f"a single value is expected, not {kind_of(node)}", place_of(node))
+    if node.tag not in _PLAIN_TAGS:
+        raise YamlProblem(_NO_TAGS, place_of(node))
+    return "" if node.tag == _NULL_TAG else str(node.value)
+
+
+def kind_of(node: yaml.Node) -> str:
+    match node:
+        case yaml.MappingNode():
+            return "a mapping"
+        case yaml.SequenceNode():
+            return "a list"
+        case _:
+            return "a single value"

@@ -1,0 +1,337 @@
+"""The verbs of the program in one place: a Request and the ports in, an Outcome out. Nothing here exits, prints or reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from mlaz_ci.checks import examine, raise_on_errors
+from mlaz_ci.errors import FileNotFound, MissingInput, MlazError, NotInThisVersion, ServiceNotFound
+from mlaz_ci.execute import Execution, Ports
+from mlaz_ci.models import (
+    Command,
+    DeploymentSpec,
+    Failure,
+    Finding,
+    Lock,
+    ModelRef,
+    OnFailure,
+    Outcome,
+    Request,
+    ScoreRequest,
+    ServiceFacts,
+    ServiceState,
+    Severity,
+    SmokeTest,
+    Snapshot,
+    Status,
+    Timing,
+)
+from mlaz_ci.plan import Plan
+from mlaz_ci.ports import Resolver
+from mlaz_ci.serving.smoke import choose_smoke_request
+from mlaz_ci.serving.swagger import render_swagger
+from mlaz_ci.targets import TargetRules, rules_of
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One command on its way: what it was asked, what it holds, and what it has found and done so far."""
+
+    request: Request
+    ports: Ports
+    resolver: Resolver
+    serves_only_while_running: bool = False
+    """True in a container without a Docker socket: what is served ends with this process."""
+    findings: list[Finding] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+    execution: Execution | None = None
+    model: ModelRef | None = None
+
+    def run(self) -> Outcome:
+        """Carry out the command. Raises MlazError; `failure_of` then tells what was done until there."""
+        verb = _VERBS.get(self.request.command)
+        if verb is None:
+            built = ", ".join(_VERBS)
+            raise NotInThisVersion(f'Command "{self.request.command}" is not in this version; built: {built}.')
+        return verb(self)
+
+    def failure_of(self, error: MlazError) -> Failure:
+        """What a report of `error` needs to know."""
+        execution = self.execution
+        return Failure(
+            error=error,
+            command=self.request.command,
+            target=self.request.target,
+            service_name=self.request.service_name,
+            model_label=self.model.label if self.model else None,
+            mutations=tuple(execution.mutations) if execution else (),
+            left_behind=tuple(execution.left_behind) if execution else (),
+            timings=(*self.timings, *(execution.timings if execution else ())),
+            findings=tuple(self.findings),
+        )
+
+    # --- pieces of the verbs ----------------------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> TargetRules:
+        return rules_of(self.request.target)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        began_s = self.ports.clock.now_s()
+        try:
+            yield
+        finally:
+            self.timings.append(Timing(phase=phase, duration_s=self.ports.clock.now_s() - began_s))
+
+    def find(self, findings: Iterable[Finding]) -> None:
+        """Keep and show findings; errors among them are raised once all are shown."""
+        new = tuple(findings)
+        self.findings += new
+        for each in new:
+            if each.severity is not Severity.ERROR:
+                text = " ".join(part for part in (each.what, each.usually, each.remedy) if part)
+                self.ports.platform.annotate(each.severity, each.code, text)
+
+    def resolve_and_check(self) -> tuple[ModelRef, Lock]:
+        if self.request.source is None:
+            raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
+        with self.timed("resolve the model"):
+            self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
+        self.ports.platform.info(f"Model: {self.model.label}")
+        with self.timed("check"), self.ports.platform.progress("Resolving the requirements"):
+            examination = examine(self.model, self.request, self.resolver)
+        self.find(examination.findings)
+        raise_on_errors(examination.findings)
+        assert examination.lock is not None
+        self.ports.platform.info(f"Environment: {examination.lock.hash} (Python {examination.lock.python_version})")
+        return self.model, examination.lock
+
+    def smoke_request(self, model: ModelRef) -> ScoreRequest | None:
+        """The request that proves the service: the user's file, the model's example, or a sample of its signature."""
+        file = self.request.smoke_test_file
+        chosen = _read_request(file, "smoke-test-file") if file else choose_smoke_request(model.facts)
+        if chosen is None and self.request.smoke_test is SmokeTest.REQUIRED:
+            raise MissingInput(
+                f"There is no request to smoke-test {model.label} with.",
+                usually="The model was logged without an input example and without a signature.",
+                remedy="Log it with `input_example=…`, or give `smoke-test-file`, or set `smoke-test: off`.",
+            )
+        return chosen
+
+    def execute(self, plan: Plan) -> Execution:
+        # Before the first wait: a cancelled job must still learn what to clean up.
+        self.ports.platform.set_output("service-name", self.request.service_name)
+        deadline_s = self.ports.clock.now_s() + self.request.deadline_s
+        self.execution = Execution(ports=self.ports, deadline_s=deadline_s)
+        try:
+            self.execution.carry_out(plan)
+        except BaseException:
+            if self.execution.mutations and self.request.on_failure is OnFailure.KEEP and plan.deployment_name:
+                name = f"{self.request.service_name}/{plan.deployment_name}"
+                self.execution.left_behind.append(f"{name} was kept without traffic (`on-failure: keep`).")
+            raise
+        return self.execution
+
+    def outcome(self, plan: Plan, execution: Execution | None, before: Snapshot) -> Outcome:
+        """What is there now, read afresh, with what was done."""
+        after = before if execution is None else self.ports.serving.snapshot(self.request.service_name)
+        done, notes = plan.done, [*plan.notes]
+        if execution:
+            notes += execution.notes
+            if execution.is_unverified:
+                done = Status.UNVERIFIED
+        outcome = _outcome_of_service(self.request, done, after.service)
+        previous = before.service.deployment(before.service.live) if before.service else None
+        model = self.model
+        return replace(
+            outcome,
+            model_name=model.name if model else outcome.model_name,
+            previous_model_version=(previous.model_version or previous.model_label) if previous else None,
+            changed=bool(execution and execution.mutations),
+            findings=tuple(self.findings),
+            mutations=tuple(execution.mutations) if execution else (),
+            timings=(*self.timings, *(execution.timings if execution else ())),
+            smoke_test=execution.smoke_test if execution else None,
+            notes=tuple(notes),
+        )
+
+
+def _outcome_of_service(request: Request, status: Status, service: ServiceFacts | None) -> Outcome:
+    outcome = Outcome(
+        command=request.command, status=status, target=request.target, service_name=request.service_name
+    )
+    if service is None:
+        return outcome
+    live = service.deployment(service.live)
+    return replace(
+        outcome,
+        deployment_name=service.live,
+        scoring_uri=service.scoring_uri,
+        swagger_uri=service.swagger_uri,
+        model_name=service.tags.get("mlaz-model"),
+        model_version=live.model_version if live else None,
+        model_label=live.model_label if live else None,
+        lock_hash=live.lock_hash if live else None,
+        service=service,
+    )
+
+
+def _deploy(job: Job) -> Outcome:
+    request, rules = job.request, job.rules
+    rules.check_service_name(request.service_name)
+    model, lock = job.resolve_and_check()
+    smoke_request = job.smoke_request(model)
+    before = job.ports.serving.snapshot(request.service_name)
+    spec = DeploymentSpec(
+        service_name=request.service_name,
+        deployment_name=rules.deployment_name(request, before),
+        model=model,
+        lock=lock,
+        shape=request.shape,
+        files=render_swagger(model.facts.signature, request.service_name, smoke_request),
+        tags=_tags(request, model),
+        owner=request.owner,
+        smoke_request=smoke_request,
+    )
+    plan = rules.plan_deploy(request, spec, before, smoke_request)
+    if request.dry_run:
+        outcome = _outcome_of_service(request, Status.PLANNED, before.service)
+        steps = plan.describe() or ("nothing: the service already serves this",)
+        return replace(outcome, plan=steps, findings=tuple(job.findings), timings=tuple(job.timings))
+    execution = job.execute(plan) if plan.steps else None
+    if execution and not job.ports.store.keep_lock(model, lock) and model.run_id:
+        code, what = "lock-not-kept", f"The lock {lock.hash} could not be left with run {model.run_id}."
+        remedy = "The next deploy resolves the requirements anew; allow writing to the run to avoid that."
+        job.find([Finding(code=code, severity=Severity.NOTICE, what=what, remedy=remedy)])
+    outcome = replace(job.outcome(plan, execution, before), smoke_request=smoke_request)
+    return _end_with_process(job, outcome) if job.serves_only_while_running else outcome
+
+
+def _end_with_process(job: Job, outcome: Outcome) -> Outcome:
+    """Without a place for a service to live on, what was verified is stopped, and the report says so."""
+    job.ports.serving.delete(job.request.service_name)
+    note = (
+        "Served, verified and stopped: in a container without the Docker socket nothing can go on serving "
+        "after this step. Run on a runner that mounts the socket, or use the command line on the machine itself."
+    )
+    return replace(outcome, scoring_uri=None, swagger_uri=None, notes=(*outcome.notes, note))
+
+
+def _tags(request: Request, model: ModelRef) -> Mapping[str, str]:
+    """The user's tags and ours; ours win, since ownership is read from them."""
+    origin = request.origin
+    ours = {
+        "managed-by": "mlaz-ci",
+        "mlaz-owner": request.owner,
+        "mlaz-repository": origin.get("repository", ""),
+        "mlaz-commit": origin.get("commit", ""),
+        "mlaz-run": origin.get("run", ""),
+        "mlaz-model": model.name,
+    }
+    return {**request.tags, **{name: value for name, value in ours.items() if value}}
+
+
+def _doctor(job: Job) -> Outcome:
+    if job.request.service_name:
+        job.rules.check_service_name(job.request.service_name)
+    model, lock = job.resolve_and_check()
+    smoke_request = job.smoke_request(model)
+    return Outcome(
+        command=Command.DOCTOR,
+        status=Status.PASSED,
+        target=job.request.target,
+        service_name=job.request.service_name,
+        model_name=model.name,
+        model_version=model.version,
+        model_label=model.label,
+        lock_hash=lock.hash,
+        smoke_request=smoke_request,
+        findings=tuple(job.findings),
+        timings=tuple(job.timings),
+    )
+
+
+def _cleanup(job: Job) -> Outcome:
+    job.rules.check_service_name(job.request.service_name)
+    before = job.ports.serving.snapshot(job.request.service_name)
+    plan = job.rules.plan_cleanup(job.request, before)
+    if job.request.dry_run:
+        outcome = _outcome_of_service(job.request, Status.PLANNED, before.service)
+        return replace(outcome, plan=plan.describe() or ("nothing: there is no such service",))
+    execution = job.execute(plan) if plan.steps else None
+    return job.outcome(plan, execution, before)
+
+
+_STATUS_OF_STATE: Final = {
+    ServiceState.ABSENT: Status.ABSENT,
+    ServiceState.CREATING: Status.CREATING,
+    ServiceState.UPDATING: Status.UPDATING,
+    ServiceState.HEALTHY: Status.HEALTHY,
+    ServiceState.UNHEALTHY: Status.UNHEALTHY,
+    ServiceState.FAILED: Status.FAILED,
+    ServiceState.STOPPED: Status.FAILED,
+}
+
+
+def _status(job: Job) -> Outcome:
+    job.rules.check_service_name(job.request.service_name)
+    service = job.ports.serving.snapshot(job.request.service_name).service
+    if service is None:
+        return _outcome_of_service(job.request, Status.ABSENT, None)
+    outcome = _outcome_of_service(job.request, _STATUS_OF_STATE[service.state], service)
+    return replace(outcome, notes=(service.detail,) if service.detail else ())
+
+
+def _invoke(job: Job) -> Outcome:
+    job.rules.check_service_name(job.request.service_name)
+    file = job.request.request_file
+    if file is None:
+        raise MissingInput("`request-file` is missing.", usually="`invoke` sends a file to the service.")
+    body = _read_request(file, "request-file")
+    service = job.ports.serving.snapshot(job.request.service_name).service
+    if service is None:
+        raise ServiceNotFound(f'There is no {job.request.target} service "{job.request.service_name}".')
+    answer = job.ports.serving.score(job.request.service_name, None, body)
+    return replace(_outcome_of_service(job.request, Status.INVOKED, service), response=answer)
+
+
+def _smoke_request_of_previous(job: Job, before: Snapshot) -> ScoreRequest | None:
+    """The user's file, else what verified that deployment when it was made."""
+    if job.request.smoke_test_file is not None:
+        return _read_request(job.request.smoke_test_file, "smoke-test-file")
+    previous = before.service.deployment(before.service.previous) if before.service else None
+    if previous is None or previous.smoke_body is None:
+        return None
+    return ScoreRequest(body=previous.smoke_body.encode(), origin="its smoke test of before")
+
+
+def _read_request(file: Path, input_name: str) -> ScoreRequest:
+    """Raises FileNotFound naming the input."""
+    try:
+        return ScoreRequest(body=file.read_bytes(), origin=str(file))
+    except OSError as error:
+        raise FileNotFound(f"`{input_name}` {file} cannot be read: {error.strerror}.") from error
+
+
+def _rollback(job: Job) -> Outcome:
+    job.rules.check_service_name(job.request.service_name)
+    before = job.ports.serving.snapshot(job.request.service_name)
+    plan = job.rules.plan_rollback(job.request, before, _smoke_request_of_previous(job, before))
+    if job.request.dry_run:
+        return replace(_outcome_of_service(job.request, Status.PLANNED, before.service), plan=plan.describe())
+    return job.outcome(plan, job.execute(plan), before)
+
+
+_VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
+    Command.DEPLOY: _deploy,
+    Command.DOCTOR: _doctor,
+    Command.CLEANUP: _cleanup,
+    Command.STATUS: _status,
+    Command.INVOKE: _invoke,
+    Command.ROLLBACK: _rollback,
+}

@@ -1,0 +1,128 @@
+"""What will be done: frozen steps in order, printable before anything happens. Pure; decides nothing about how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlaz_ci.models import DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchModel:
+    model: ModelRef
+
+    def describe(self) -> str:
+        size = f", {self.model.size_bytes / 1e6:.1f} MB" if self.model.size_bytes is not None else ""
+        return f"fetch the model {self.model.label}{size}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildEnvironment:
+    lock: Lock
+
+    def describe(self) -> str:
+        return f"build the environment {self.lock.hash} (Python {self.lock.python_version}), unless it is there"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartDeployment:
+    """Stage the files and start the deployment where no user's request reaches it."""
+
+    spec: DeploymentSpec
+
+    def describe(self) -> str:
+        return f'start deployment "{self.spec.deployment_name}" of service "{self.spec.service_name}", without traffic'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestartDeployment:
+    """Start a deployment that is staged already: after a reboot, or to go back to it."""
+
+    service_name: str
+    deployment_name: str
+
+    def describe(self) -> str:
+        return f'start deployment "{self.deployment_name}" of service "{self.service_name}" again, without traffic'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AwaitHealthy:
+    service_name: str
+    deployment_name: str
+
+    def describe(self) -> str:
+        return f'wait until deployment "{self.deployment_name}" is healthy'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verify:
+    """Send the smoke test to the deployment itself and demand a 2xx from the model version that this plan deploys."""
+
+    service_name: str
+    deployment_name: str
+    request: ScoreRequest
+    spec_hash: str
+    mode: SmokeTest
+
+    def describe(self) -> str:
+        return f'smoke-test deployment "{self.deployment_name}" with {self.request.origin} ({self.mode})'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShiftTraffic:
+    service_name: str
+    deployment_name: str
+
+    def describe(self) -> str:
+        return f'give all traffic of service "{self.service_name}" to deployment "{self.deployment_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetireDeployment:
+    """Drain and stop; with `keep_files` it can be started again by a rollback."""
+
+    service_name: str
+    deployment_name: str
+    keep_files: bool
+
+    def describe(self) -> str:
+        kept = "keep its files for a rollback" if self.keep_files else "remove its files"
+        return f'drain and stop deployment "{self.deployment_name}", {kept}'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteService:
+    service_name: str
+
+    def describe(self) -> str:
+        return f'stop and delete service "{self.service_name}" with its deployments'
+
+
+Step = (
+    FetchModel
+    | BuildEnvironment
+    | StartDeployment
+    | RestartDeployment
+    | AwaitHealthy
+    | Verify
+    | ShiftTraffic
+    | RetireDeployment
+    | DeleteService
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Steps in order. `done` is the status when all are carried out; an empty plan is already there.
+
+    `undo` runs, in order, when a step fails and the request says `on-failure: rollback`.
+    """
+
+    steps: tuple[Step, ...]
+    done: Status
+    undo: tuple[Step, ...] = ()
+    deployment_name: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> tuple[str, ...]:
+        return tuple(step.describe() for step in self.steps)

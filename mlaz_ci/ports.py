@@ -1,0 +1,166 @@
+"""The windows of the core on the outside: one Protocol per thing that an adapter does. Adapters raise only our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from mlaz_ci.models import (
+    DeploymentSpec,
+    Lock,
+    ModelRef,
+    ModelSource,
+    Observation,
+    ScoreRequest,
+    ScoreResponse,
+    Severity,
+    Snapshot,
+)
+
+
+class Clock(Protocol):
+    """Time as a port, so that no test waits for it."""
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def utc_now(self) -> datetime: ...
+
+    def sleep(self, duration_s: float) -> None: ...
+
+
+class Progress(Protocol):
+    """Told how far a long thing is; shows it only when it takes over two seconds."""
+
+    def update(self, done: float, total: float | None, unit: str) -> None: ...
+
+
+class Platform(Protocol):
+    """The CI platform or the terminal: the only way anything is shown."""
+
+    @property
+    def is_pull_request(self) -> bool: ...
+
+    def mask(self, secret: str) -> None:
+        """From now on nothing written contains `secret`."""
+        ...
+
+    def info(self, text: str) -> None: ...
+
+    def annotate(self, severity: Severity, title: str, text: str) -> None: ...
+
+    def group(self, title: str) -> AbstractContextManager[None]: ...
+
+    def set_output(self, name: str, value: str) -> None: ...
+
+    def append_summary(self, markdown: str) -> None: ...
+
+    def progress(self, title: str) -> AbstractContextManager[Progress]: ...
+
+
+class ModelStore(Protocol):
+    """Any MLflow tracking server or store, or a folder."""
+
+    def resolve(self, source: ModelSource, *, name: str | None) -> ModelRef:
+        """Fetch the facts, a few KB. Raises RunNotFound, ModelNotFound, ModelPathNotFound, TrackingServerFailed, …"""
+        ...
+
+    def fetch(self, model: ModelRef, destination: Path, progress: Progress) -> None:
+        """Download the model folder so that `destination/MLmodel` exists. Raises DiskFull, ModelPathNotFound, …"""
+        ...
+
+    def keep_lock(self, model: ModelRef, lock: Lock) -> bool:
+        """Leave the lock with the model's run for later deploys. False (with no error) where that may not be written."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """uv's answer. Exactly one of `text` (requirements with hashes) and `conflict` (uv's own explanation) is set.
+
+    `warnings` are uv's own sentences (a yanked version); `index` names the package indexes that the surroundings set, or is "".
+    """
+
+    text: str | None = None
+    conflict: str | None = None
+    warnings: tuple[str, ...] = ()
+    index: str = ""
+
+
+class Resolver(Protocol):
+    """uv, asked in a scrubbed environment."""
+
+    def resolve(
+        self,
+        requirements: Sequence[str],
+        *,
+        python_version: str,
+        exclude_newer: datetime | None,
+        exempt_packages: Sequence[str] = (),
+        build_from_source: bool = False,
+        prefer_lowest: bool = False,
+    ) -> Resolution:
+        """Resolve for linux x86_64, glibc 2.35. `exempt_packages` ignore `exclude_newer`.
+
+        With `prefer_lowest` each named requirement gets the lowest version that fits, and what they need the highest.
+        Raises PackageIndexUnreachable, PackageIndexAccessDenied.
+        """
+        ...
+
+    def python_path(self, python_version: str) -> Path | None:
+        """An interpreter of that major.minor on this machine, or None; downloads nothing."""
+        ...
+
+
+class Serving(Protocol):
+    """A serving side: where services live. Every call names the service; the port holds no state of its own."""
+
+    def snapshot(self, service_name: str) -> Snapshot: ...
+
+    def services(self) -> Sequence[str]: ...
+
+    def build_environment(self, lock: Lock, progress: Progress) -> None:
+        """Make the locked environment, or find it. Raises EnvironmentBuildFailed, PythonNotAvailable, DiskFull."""
+        ...
+
+    def stage(self, spec: DeploymentSpec, model_folder: Path) -> None:
+        """Lay down the deployment's files (model, score.py, swagger, record); nothing runs yet. All or nothing."""
+        ...
+
+    def start(self, service_name: str, deployment_name: str) -> None:
+        """Start a staged deployment on an address of its own, without traffic. Returns before it is healthy."""
+        ...
+
+    def observe(self, service_name: str, deployment_name: str) -> Observation: ...
+
+    def score(self, service_name: str, deployment_name: str | None, request: ScoreRequest) -> ScoreResponse:
+        """POST to the deployment's own address, or (None) to the service's URI. Raises NotReachable."""
+        ...
+
+    def shift(self, service_name: str, deployment_name: str) -> None:
+        """All traffic to this deployment, no request lost; the one before becomes `previous`."""
+        ...
+
+    def retire(self, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
+        """Drain and stop it. Absent is success. Never the live one."""
+        ...
+
+    def delete(self, service_name: str) -> bool:
+        """Stop and remove the service; False when it was absent."""
+        ...
+
+    def logs(self, service_name: str, deployment_name: str, *, tail_lines: int) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environ:
+    """The process's surroundings as a value: what main reads once and hands on."""
+
+    variables: Mapping[str, str]
+    working_directory: Path
+    is_terminal: bool

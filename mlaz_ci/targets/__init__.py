@@ -1,0 +1,57 @@
+"""The registry of targets: which inputs each uses, how it names services, how it plans. One row per target.
+
+A target is a module that satisfies `TargetRules`; targets are strangers to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, Protocol
+
+from mlaz_ci.errors import NotInThisVersion
+from mlaz_ci.models import DeploymentSpec, Request, ScoreRequest, Snapshot, Target
+from mlaz_ci.plan import Plan
+from mlaz_ci.targets import local
+
+
+class InputUse(StrEnum):
+    """What becomes of a given input on a target that does not take it as it is."""
+
+    TRANSLATED = "translated"
+    INAPPLICABLE = "inapplicable"
+    SECURITY = "security"
+
+
+class TargetRules(Protocol):
+    """What the rest of the house asks of a target. All of it is pure."""
+
+    def check_service_name(self, name: str) -> None:
+        """Raises InvalidInput with the rule and a name that would do."""
+        ...
+
+    def input_uses(self) -> Mapping[str, str]:
+        """Input name → InputUse value, for inputs that this target does not take as they are."""
+        ...
+
+    def deployment_name(self, request: Request, snapshot: Snapshot) -> str: ...
+
+    def plan_deploy(
+        self, request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None
+    ) -> Plan: ...
+
+    def plan_cleanup(self, request: Request, snapshot: Snapshot) -> Plan: ...
+
+    def plan_rollback(self, request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan: ...
+
+
+BUILT: Final[Mapping[Target, TargetRules]] = {Target.LOCAL: local}
+
+
+def rules_of(target: Target) -> TargetRules:
+    """The rules of `target`. Raises NotInThisVersion for one that is declared and not built yet."""
+    rules = BUILT.get(target)
+    if rules is None:
+        built = ", ".join(BUILT)
+        raise NotInThisVersion(f'Target "{target}" is not in this version; built: {built}.')
+    return rules

@@ -1,0 +1,65 @@
+"""`python -m tests.azure`: the emulated Azure for a person, with its state in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from tests.azure.server import UNWANTED_VARIABLES, Emulator
+
+_SAVE_EVERY_S = 5.0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.azure",
+        description="An Azure Machine Learning on this machine. Prints what to export, then serves until interrupted.",
+    )
+    parser.add_argument("--folder", type=Path, default=Path(".azure-emulator"), help="where it keeps its state")
+    parser.add_argument("--port", type=int, default=0, help="the proxy's port (default: a free one)")
+    parser.add_argument("--verbose", action="store_true", help="write every exchange to standard error")
+    return parser
+
+
+def _print_environment(azure: Emulator) -> None:
+    print("# Source these lines, in a shell of its own:")
+    print("unset " + " ".join(UNWANTED_VARIABLES))
+    for name, value in {**azure.environment(), **azure.credentials(), "HOME": str(azure.folder / "home")}.items():
+        print(f"export {name}={shlex.quote(value)}")
+    sys.stdout.flush()
+
+
+def _report(azure: Emulator, told: int, *, verbose: bool) -> int:
+    for failure in azure.cloud.take_failures():
+        print(failure, file=sys.stderr)
+    exchanges = azure.cloud.trace.find(where=lambda exchange: exchange.number > told and exchange.ended_s is not None)
+    for exchange in exchanges if verbose else ():
+        print(exchange, file=sys.stderr)
+    return max((exchange.number for exchange in exchanges), default=told)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    folder: Path = options.folder.resolve()
+    (folder / "home").mkdir(parents=True, exist_ok=True)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with Emulator(folder, port=options.port) as azure:
+        azure.cloud.load()
+        _print_environment(azure)
+        told = 0
+        while not stopped.wait(_SAVE_EVERY_S):
+            told = _report(azure, told, verbose=options.verbose)
+            azure.cloud.save()
+        _report(azure, told, verbose=options.verbose)
+        azure.cloud.save()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tests of the emulator itself, with real clients where there is one."""

@@ -1,0 +1,166 @@
+"""A port changes hands under load: no request is lost, and afterwards the new version alone answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.integration.local.conftest import REQUEST, SERVICE, Machine, wait_for
+
+TAKEOVERS = ("v2", "v3", "v4")
+REQUESTS_PER_PHASE = 700
+
+
+@dataclass
+class Load:
+    """Clients that never stop and never try again: half keep their connection if they may, half take a fresh one each time."""
+
+    port: int
+    answers: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.lock = threading.Lock()
+        clients = [self.fresh, self.fresh, self.kept_alive, self.kept_alive]
+        self.threads = [threading.Thread(target=self.run, args=(client,)) for client in clients]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, client: object) -> None:
+        assert callable(client)
+        try:
+            client()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a failed request
+            self.failures.append(f"{client.__name__}: {error!r}")
+
+    def fresh(self) -> None:
+        while not self.is_over.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            self.send(connection, {"Connection": "close"})
+            connection.close()
+
+    def kept_alive(self) -> None:
+        """One client object for all requests; it connects anew only when the server said that it closes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        while not self.is_over.is_set():
+            self.send(connection, {"Connection": "keep-alive"})
+        connection.close()
+
+    def send(self, connection: http.client.HTTPConnection, headers: dict[str, str]) -> None:
+        connection.request("POST", "/score", REQUEST.body, {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        body = response.read()
+        with self.lock:
+            if response.status == 200:
+                self.answers[json.loads(body)[0]] += 1
+            else:
+                self.failures.append(f"{response.status} {body[:200]!r}")
+
+    def await_requests(self, number: int) -> None:
+        begun = self.answers.total()
+        wait_for(lambda: self.answers.total(), lambda total: total >= begun + number or bool(self.failures))
+
+    def stop(self) -> None:
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_shift__under_load_over_fresh_and_kept_connections__loses_no_request(machine: Machine) -> None:
+    machine.deploy("g1", "v1", workers=2)
+    port = machine.facts().port
+    load = Load(port)
+    try:
+        load.await_requests(REQUESTS_PER_PHASE)
+        for generation, model in enumerate(TAKEOVERS, start=2):
+            machine.deploy(f"g{generation}", model, workers=2)
+            seen = dict(load.answers)
+            load.await_requests(REQUESTS_PER_PHASE)
+            late = {name: load.answers[name] - seen.get(name, 0) for name in load.answers if name != model}
+            assert sum(late.values()) <= len(load.threads), f"answers of old versions after the takeover: {late}"
+    finally:
+        load.stop()
+    assert load.failures == []
+    assert load.answers.total() >= 2000
+    assert set(load.answers) == {"v1", *TAKEOVERS}
+    assert machine.facts().port == port
+    assert [machine.answer() for _ in range(20)] == [[TAKEOVERS[-1]]] * 20
+
+
+def test_shift__a_request_is_being_answered__it_is_answered_by_the_old_one(machine: Machine) -> None:
+    machine.deploy("g1", "slow")
+    port = machine.facts().port
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/score", REQUEST.body.replace(b"1.0", b"3.0"), {"Content-Type": "application/json"})
+    machine.stage("g2", "v2")
+    machine.start("g2")
+    machine.serving.shift(SERVICE, "g2")
+    assert machine.answer() == ["v2"]
+    machine.serving.retire(SERVICE, "g1", keep_files=True)
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())) == (200, ["slow"])
+    connection.close()
+
+
+def test_shift__connections_wait_in_the_queue_of_a_busy_service__the_new_one_answers_them(machine: Machine) -> None:
+    machine.deploy("g1", "slow")
+    port = machine.facts().port
+    busy = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    busy.request("POST", "/score", REQUEST.body.replace(b"1.0", b"5.0"), {"Content-Type": "application/json"})
+    machine.stage("g2", "v2")
+    machine.start("g2")
+    queued = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(10)]
+    for each in queued:
+        each.request("POST", "/score", REQUEST.body, {"Content-Type": "application/json"})
+    machine.serving.shift(SERVICE, "g2")
+    machine.serving.retire(SERVICE, "g1", keep_files=True)
+    answers = [json.loads(each.getresponse().read()) for each in [*queued, busy]]
+    assert answers[-1] == ["slow"]
+    assert all(each in (["v2"], ["slow"]) for each in answers)
+    assert ["v2"] in answers
+    for each in [*queued, busy]:
+        each.close()
+
+
+def test_worker__clients_connect_and_stay_silent__the_only_worker_answers_others(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    port = machine.facts().port
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    assert machine.answer() == ["v1"]
+    request = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(REQUEST.body)}\r\n\r\n"
+    silent[7].sendall(request.encode() + REQUEST.body)
+    assert silent[7].recv(65536).startswith(b"HTTP/1.1 200")
+    for each in silent:
+        each.close()
+
+
+def test_shift__a_client_connected_before_and_asks_after__it_is_answered(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    early = socket.create_connection(("127.0.0.1", machine.facts().port), timeout=30)
+    machine.stage("g2", "v2")
+    machine.start("g2")
+    machine.serving.shift(SERVICE, "g2")
+    request = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(REQUEST.body)}\r\n\r\n"
+    early.sendall(request.encode() + REQUEST.body)
+    assert early.recv(65536).startswith(b"HTTP/1.1 200")
+    early.close()
+
+
+def test_candidate__before_the_shift__answers_on_its_own_port_and_never_on_the_kept_one(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    machine.start("g1")
+    assert machine.answer("g1") == ["v1"]
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", machine.facts().port)) != 0, "nothing listens on the kept port yet"
+    machine.serving.shift(SERVICE, "g1")
+    machine.stage("g2", "v2")
+    machine.start("g2")
+    assert [machine.answer() for _ in range(20)] == [["v1"]] * 20
+    assert machine.answer("g2") == ["v2"]
+    machine.serving.shift(SERVICE, "g2")
+    assert (machine.answer(), machine.answer("g2"), machine.answer("g1")) == (["v2"], ["v2"], ["v1"])

@@ -1,0 +1,123 @@
+"""Real environments for the serving tests: locked and installed by uv, cached by what is in them.
+
+The cache is MLAZ_TEST_CACHE (default ~/.cache/mlaz-ci-tests); deleting it costs time only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(os.environ.get("MLAZ_TEST_CACHE", "~/.cache/mlaz-ci-tests")).expanduser()
+SERVER = "azureml-inference-server-http"
+
+
+class Unresolvable(Exception):
+    """uv finds no environment for these requirements; the text is its explanation."""
+
+
+def server_ranges(python_version: str) -> tuple[str, ...]:
+    """The supported ranges of Microsoft's inference server, in order of preference."""
+    return (">=1.2,<1.3",) if python_version == "3.8" else ("==1.5.*", ">=1.4,<1.5")
+
+
+def interpreter(python_version: str) -> Path:
+    """A Python of that version on this machine: uv knows PATH and its own, pyenv's are looked for. Skips where there is none."""
+    found = _uv("python", "find", "--no-python-downloads", "--system", python_version, check=False)
+    path = found.stdout.strip()
+    if found.returncode == 0 and _runs(path, python_version):
+        return Path(path)
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    for candidate in sorted(pyenv.glob(f"{python_version}.*/bin/python"), reverse=True):
+        if _runs(str(candidate), python_version):
+            return candidate
+    pytest.skip(f"no Python {python_version} on this machine")
+
+
+def lock(requirements: Sequence[str], python_version: str, ranges: Sequence[str] = ()) -> str:
+    """The exact packages for `requirements` beside the inference server: the first of `ranges` that resolves."""
+    key = _digest("lock", python_version, *requirements, *ranges)
+    cached = CACHE / "locks" / f"{key}.txt"
+    with _exclusive(cached):
+        if not cached.is_file():
+            cached.write_text(_resolve(requirements, python_version, ranges))
+        return cached.read_text()
+
+
+def environment(locked: str, python_version: str) -> Path:
+    """The interpreter of the environment that holds exactly `locked`."""
+    folder = CACHE / "environments" / _digest(python_version, locked)
+    with _exclusive(folder):
+        if not (folder / ".complete").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            _uv("venv", "--quiet", "--python", str(interpreter(python_version)), str(folder))
+            (folder / "lock.txt").write_text(locked)
+            _uv("pip", "sync", "--quiet", *_find_links(), "--python", str(folder / "bin/python"), str(folder / "lock.txt"))
+            (folder / ".complete").touch()
+    return folder / "bin/python"
+
+
+def serving_environment(
+    requirements: Sequence[str], python_version: str, ranges: Sequence[str] | None = None
+) -> Path:
+    """Where a model with these requirements is served: its packages and the inference server, locked together."""
+    ranges = server_ranges(python_version) if ranges is None else ranges
+    return environment(lock(requirements, python_version, ranges), python_version)
+
+
+def _resolve(requirements: Sequence[str], python_version: str, ranges: Sequence[str]) -> str:
+    explanation = ""
+    for server in [f"{SERVER}{each}" for each in ranges] or [""]:
+        given = "\n".join([*requirements, server])
+        arguments = ["--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--no-build", *_find_links()]
+        done = _uv(
+            "pip", "compile", *arguments, "--python", str(interpreter(python_version)), "-", check=False, text=given
+        )
+        if done.returncode == 0:
+            return done.stdout
+        explanation = done.stderr
+    raise Unresolvable(explanation)
+
+
+def _find_links() -> list[str]:
+    """Wheels that the machine has at hand for pip count for uv too (a CPU build of PyTorch, say)."""
+    return [part for folder in os.environ.get("PIP_FIND_LINKS", "").split() for part in ("--find-links", folder)]
+
+
+def _uv(*arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    done = subprocess.run([uv, *arguments], check=False, capture_output=True, text=True, input=text, env=kept, timeout=900)
+    if check and done.returncode != 0:
+        pytest.fail(f"uv {arguments[0]} {arguments[1]} failed:\n{done.stderr}")
+    return done
+
+
+def _runs(path: str, python_version: str) -> bool:
+    probe = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        return subprocess.run(probe, check=False, capture_output=True, text=True, timeout=60).stdout.strip() == python_version
+    except OSError:
+        return False
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """One process at a time makes a thing of the cache; the others wait and find it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f"{path.name}.guard").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from mlaz_ci.errors import InvalidConfigFile, MlazError, NotInThisVersion, UnknownConfigKey
+from mlaz_ci.inputs import parse_config
+from mlaz_ci.models import SmokeTest, Target
+
+
+def fails_with(text: str) -> MlazError:
+    with pytest.raises(MlazError) as caught:
+        parse_config(text, "mlaz-ci.yml")
+    return caught.value
+
+
+def test_parse_config__settings__are_typed_and_placed() -> None:
+    config = parse_config(
+        "# ours\nservice-name: churn\nwait: no\ntarget: local\nsmoke-test: off\ntags:\n  team: risk\nlocal:\n  port: 8080\n",
+        "mlaz-ci.yml",
+    )
+    assert {name: each.value for name, each in config.settings.items()} == {
+        "service-name": "churn",
+        "wait": False,
+        "target": Target.LOCAL,
+        "smoke-test": SmokeTest.OFF,
+        "tags": {"team": "risk"},
+    }
+    assert config.settings["wait"].where == "mlaz-ci.yml:3:7"
+    assert config.local["port"].value == 8080
+    assert config.local["port"].where == "mlaz-ci.yml:9:9"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "---\n", "~\n", "\ufeff", "{}", "local:\n", "local: {}\n", "wait:\ntags: ~\n"]
+)
+def test_parse_config__nothing_in_it__is_nothing(text: str) -> None:
+    config = parse_config(text, "mlaz-ci.yml")
+    assert dict(config.settings) == {}
+    assert dict(config.local) == {}
+
+
+def test_parse_config__scalars__are_read_as_written() -> None:
+    config = parse_config("run-id: 0123e5\nmodel-name: 010\ntags: a=no\n", "c.yml")
+    assert [each.value for each in config.settings.values()] == ["0123e5", "010", {"a": "no"}]
+
+
+def test_parse_config__alias__is_its_anchor() -> None:
+    config = parse_config("model-name: &name churn\nservice-name: *name\n", "c.yml")
+    assert config.settings["service-name"].value == "churn"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("wait: true\nservice_name: x\n", 'mlaz-ci.yml:2:1: "service_name" is not a key. Did you mean "service-name"?'),
+        ("servicename: x\n", 'Did you mean "service-name"?'),
+        ("locl:\n  port: 1\n", 'Did you mean "local"?'),
+        ("local:\n  prot: 1\n", 'mlaz-ci.yml:2:3: "prot" is not a key of `local`. Did you mean "port"?'),
+        ("zzzzzz: 1\n", "Known: "),
+        ("<<: {wait: true}\n", '"<<" is not a key'),
+        ("client-secret: hunter2\n", "`client-secret` is an input alone"),
+        ("build-from-source: true\n", "`build-from-source` is an input alone"),
+        ("command: cleanup\n", "`command` is an input alone"),
+        ('"a\\e[31m": 1\n', '"a\\x1b[31m" is not a key'),
+    ],
+)
+def test_parse_config__key_it_does_not_take__names_place_and_nearest(text: str, told: str) -> None:
+    error = fails_with(text)
+    assert isinstance(error, UnknownConfigKey)
+    assert told in error.what
+    assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("wait: maybe\n", 'mlaz-ci.yml:1:7: `wait` "maybe" is neither true nor false.'),
+        ("local:\n  port: 99999\n", "mlaz-ci.yml:2:9: `port`"),
+        ("wait: [true]\n", "mlaz-ci.yml:1:7: `wait` takes a single value, not a list."),
+        ("tags: [a]\n", "mlaz-ci.yml:1:7: `tags` takes a mapping of names to texts, not a list."),
+        ("tags:\n  a: {b: c}\n", "mlaz-ci.yml:2:6: a single value is expected, not a mapping."),
+        ("tags:\n  managed-by: me\n", "mlaz-ci.yml:2:3: `tags`"),
+        ("local: 8080\n", "mlaz-ci.yml:1:8: a mapping (`key: value` lines) is expected, not a single value."),
+        ("- a\n- b\n", "mlaz-ci.yml:1:1: a mapping (`key: value` lines) is expected, not a list."),
+        ("just words\n", "mlaz-ci.yml:1:1: a mapping"),
+        ("wait: true\nwait: false\n", "mlaz-ci.yml:2:1: a key stands twice, first in line 1."),
+        ("? [a]\n: b\n", "mlaz-ci.yml:1:3: a key is a plain word, not a list."),
+        ("wait: true\n\tx: 1\n", "mlaz-ci.yml:2:1: "),
+        ("a: b: c\n", "mlaz-ci.yml:1:5: mapping values are not allowed here."),
+        ("wait: 'x\n", "mlaz-ci.yml:2:1: "),
+        ("wait: true\n---\nwait: false\n", "mlaz-ci.yml:2:1: "),
+        ("wait: *nowhere\n", "mlaz-ci.yml:1:7: "),
+        ("wait: true\nx\x00y: 1\n", "mlaz-ci.yml:2:2: it has a character that YAML does not allow."),
+        ("run-id: !!python/object/apply:os.system [ls]\n", "mlaz-ci.yml:1:9: "),
+        ("run-id: !secret x\n", "mlaz-ci.yml:1:9: tags (`!…`) have no meaning here."),
+        ("!!set {a}\n", "mlaz-ci.yml:1:1: tags (`!…`) have no meaning here."),
+        ("!!binary aGVsbG8=\n", "mlaz-ci.yml:1:1: tags"),
+        ('run-id: "\\U00110000"\n', "mlaz-ci.yml:1:1: it is not YAML."),
+        ("wait: " + "[" * 60_000, "nested deeper than 8"),
+        ("- " * 20_000, "nested deeper than 8"),
+        ("a: &a [x]\n" + "".join(f"b{n}: [*a,*a,*a]\n" for n in range(20)), "over 32 aliases"),
+        ("#" * 70_000, "70000 characters long; at most 65536"),
+    ],
+    ids=lambda each: each[:24],
+)
+def test_parse_config__not_what_it_takes__names_file_line_and_column(text: str, told: str) -> None:
+    error = fails_with(text)
+    assert isinstance(error, InvalidConfigFile)
+    assert told in error.what
+    assert error.what.startswith("mlaz-ci.yml:")
+    assert len(error.what) < 400
+
+
+@pytest.mark.parametrize("section", ["raw", "managed", "aci", "aks", "kubernetes"])
+def test_parse_config__reserved_section__is_not_in_this_version(section: str) -> None:
+    error = fails_with(f"wait: true\n{section}:\n  x: 1\n")
+    assert isinstance(error, NotInThisVersion)
+    assert error.what.startswith(f"mlaz-ci.yml:2:1: the section `{section}`")
+
+
+def test_parse_config__recursive_alias__ends() -> None:
+    assert isinstance(fails_with("tags: &a\n  x: *a\n"), InvalidConfigFile)

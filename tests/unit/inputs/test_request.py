@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlaz_ci.errors import (
+    ConflictingInputs,
+    InapplicableInput,
+    InvalidInput,
+    MissingInput,
+    MlazError,
+    NotInThisVersion,
+    TargetNotChosen,
+    UnknownInput,
+    UntrustedConfigKey,
+)
+from mlaz_ci.inputs import Origin, ParsedRequest, parse_config, parse_request
+from mlaz_ci.models import Command, LocalShape, OnFailure, PathSource, Request, RunSource, Severity, SmokeTest, Target
+
+HERE = Path("/checkout")
+LAPTOP = Origin(working_directory=HERE, user="ada", host="laptop")
+PULL_REQUEST = Origin(working_directory=HERE, is_github=True, is_pull_request=True, is_fork=True, repository_id="4711")
+GUID = "00000000-0000-0000-0000-00000000000a"
+DEPLOY = {"run-id": "abc", "service-name": "churn"}
+WORKSPACE = {"subscription-id": GUID, "resource-group": "rg", "workspace-name": "ws1"}
+CREDS = json.dumps({"clientId": GUID, "clientSecret": "hunter2hunter2", "subscriptionId": GUID, "tenantId": GUID})
+
+
+def parse(given: dict[str, Any], config: str | None = None, origin: Origin = LAPTOP) -> ParsedRequest:
+    return parse_request(given, None if config is None else parse_config(config, "mlaz-ci.yml"), origin)
+
+
+def test_parse_request__least_that_deploys__has_the_defaults() -> None:
+    parsed = parse(DEPLOY)
+    assert parsed.request == Request(
+        command=Command.DEPLOY,
+        target=Target.LOCAL,
+        source=RunSource(run_id="abc", path="model"),
+        service_name="churn",
+        shape=LocalShape(port=None, workers=1, request_timeout_s=60, environment_variables={}),
+        owner="user:ada@laptop",
+        given=("run-id", "service-name"),
+    )
+    assert parsed.findings == ()
+
+
+def test_parse_request__everything_built__is_in_the_request() -> None:
+    request = parse(
+        {
+            "command": "deploy",
+            "target": "local",
+            "model-uri": "models/churn",
+            "model-name": "Churn",
+            "tracking-uri": "sqlite:///mlflow.db",
+            "service-name": "churn",
+            "deployment-name": "blue",
+            "description": "a\nb",
+            "tags": "team=risk",
+            "environment-variables": "A=1",
+            "wait": "no",
+            "deadline-minutes": "0.5",
+            "smoke-test": "best-effort",
+            "smoke-test-file": "tests/body.json",
+            "request-file": "/abs/request.json",
+            "on-failure": "keep",
+            "build-from-source": "yes",
+            "dry-run": "1",
+            "relock": "on",
+            "take-over": "churn",
+            "owner": "team-risk",
+            "github-token": "ghs_x",
+        },
+        "local: {port: 8080, workers: 2, request-timeout-s: 5}\n",
+    ).request
+    assert request.source == PathSource(path=HERE / "models/churn")
+    assert (request.model_name, request.tracking_uri, request.deployment_name) == (
+        "Churn",
+        "sqlite:///mlflow.db",
+        "blue",
+    )
+    assert (request.description, request.tags, request.take_over, request.owner) == (
+        "a\nb",
+        {"team": "risk"},
+        "churn",
+        "team-risk",
+    )
+    assert request.shape == LocalShape(port=8080, workers=2, request_timeout_s=5, environment_variables={"A": "1"})
+    assert (request.wait, request.dry_run, request.relock, request.build_from_source) == (False, True, True, True)
+    assert (request.deadline_s, request.smoke_test, request.on_failure) == (30, SmokeTest.BEST_EFFORT, OnFailure.KEEP)
+    assert request.smoke_test_file == HERE / "tests/body.json"
+    assert request.request_file == Path("/abs/request.json")
+    assert "ghs_x" not in repr(request)
+
+
+def test_parse_request__input_and_config__input_wins_and_config_beats_the_default() -> None:
+    request = parse(
+        {**DEPLOY, "deadline-minutes": "5"}, "deadline-minutes: 7\nsmoke-test: off\nmodel-path: forest\n"
+    ).request
+    assert request.deadline_s == 300
+    assert request.smoke_test is SmokeTest.OFF
+    assert request.source == RunSource(run_id="abc", path="forest")
+    assert request.given == ("run-id", "model-path", "service-name", "deadline-minutes", "smoke-test")
+
+
+def test_parse_request__empty_input__is_not_given() -> None:
+    request = parse(
+        {**DEPLOY, "deadline-minutes": " ", "model-uri": "", "creds": "\n"}, "deadline-minutes: 7\n"
+    ).request
+    assert request.deadline_s == 420
+    assert request.given == ("run-id", "service-name", "deadline-minutes")
+
+
+def test_parse_request__on_github__belongs_to_the_repository() -> None:
+    request = parse(DEPLOY, origin=PULL_REQUEST).request
+    assert request.owner == "4711"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({"run_id": "x"}, UnknownInput, 'Did you mean "run-id"?'),
+        ({**DEPLOY, "command": "delete"}, InvalidInput, "`command`"),
+        ({**DEPLOY, "command": "clean-up"}, InvalidInput, 'Did you mean "cleanup"?'),
+        ({**DEPLOY, "target": "lokal"}, InvalidInput, 'Did you mean "local"?'),
+        ({**DEPLOY, "service-name": "Churn Model"}, InvalidInput, '"churn-model" would do'),
+        ({**DEPLOY, "service-name": "x" * 100}, InvalidInput, "`service-name`"),
+        ({**DEPLOY, "tracking-uri": "htp://x"}, InvalidInput, 'Did you mean "http:…"?'),
+        ({**DEPLOY, "model-uri": "models:/x/1"}, ConflictingInputs, "`run-id` and `model-uri`"),
+        ({"service-name": "churn"}, MissingInput, "`run-id` or `model-uri` is missing"),
+        ({}, MissingInput, "`run-id` or `model-uri` is missing. So is `service-name`."),
+        ({"run-id": "x"}, MissingInput, "`command: deploy` needs `service-name`"),
+        ({"command": "cleanup"}, MissingInput, "`command: cleanup` needs `service-name`"),
+        ({"command": "invoke", "service-name": "churn"}, MissingInput, "needs `request-file`"),
+        ({"command": "doctor"}, MissingInput, "`run-id` or `model-uri` is missing"),
+        ({"command": "invoke", "dry-run": "true"}, ConflictingInputs, "`dry-run`"),
+        ({**DEPLOY, **WORKSPACE}, TargetNotChosen, "local, aci, aks, managed, kubernetes"),
+        ({**DEPLOY, "workspace-name": "ws1"}, TargetNotChosen, "`workspace-name`"),
+        ({**DEPLOY, **WORKSPACE, "target": "managed"}, NotInThisVersion, 'Target "managed"'),
+        ({**DEPLOY, "target": "managed", "workspace-name": "ws1"}, MissingInput, "`subscription-id`, `resource-group`"),
+        (
+            {**DEPLOY, "target": "aci", "creds": CREDS, "resource-group": "rg", "workspace-name": "ws1"},
+            NotInThisVersion,
+            "aci",
+        ),
+        ({**DEPLOY, "target": "aci", "creds": CREDS, "client-id": GUID}, ConflictingInputs, "`creds`"),
+        (
+            {**DEPLOY, "target": "local", **WORKSPACE},
+            NotInThisVersion,
+            "`subscription-id`, `resource-group`, `workspace-name`",
+        ),
+        ({**DEPLOY, "preview": "true"}, NotInThisVersion, "`preview`"),
+        ({**DEPLOY, "client-id": GUID}, NotInThisVersion, "`client-id`"),
+        ({**DEPLOY, "creds": "{"}, InvalidInput, "`creds`"),
+        ({**DEPLOY, "auth": "key"}, InapplicableInput, "`auth` cannot be had on target local"),
+        ({"command": "promote"}, NotInThisVersion, 'Command "promote"'),
+        ({"command": "sweep"}, NotInThisVersion, 'Command "sweep"'),
+        ({"command": "auto"}, NotInThisVersion, 'Command "auto"'),
+        ({"command": "migrate"}, NotInThisVersion, 'Command "migrate"'),
+        ({"command": "reject"}, NotInThisVersion, "built: deploy, cleanup, status, invoke, rollback, doctor"),
+    ],
+)
+def test_parse_request__what_cannot_be__is_the_fitting_error(
+    given: dict[str, str], error: type[MlazError], told: str
+) -> None:
+    with pytest.raises(MlazError) as caught:
+        parse(given)
+    assert type(caught.value) is error
+    assert told in caught.value.what
+    assert caught.value.exit_code == 2
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["cleanup", "status", "rollback"])
+def test_parse_request__command_that_needs_no_model__takes_none(command: str) -> None:
+    request = parse({"command": command, "service-name": "churn"}).request
+    assert request.command == command
+    assert request.source is None
+
+
+def test_parse_request__doctor__needs_no_service() -> None:
+    assert parse({"command": "doctor", "run-id": "abc"}).request.service_name == ""
+
+
+def test_parse_request__inapplicable_inputs__are_one_warning_and_left_out() -> None:
+    parsed = parse({**DEPLOY, "cpu-cores": "2", "base-image": "example.com/base:1", "strategy": "canary"})
+    assert [finding.severity for finding in parsed.findings] == [Severity.WARNING]
+    assert "`cpu-cores`, `strategy`, `base-image`" in parsed.findings[0].what
+    assert parsed.request.base_image is None
+    assert parsed.request.given == ("run-id", "service-name")
+
+
+def test_parse_request__not_built_input_at_its_default__asks_for_nothing() -> None:
+    parsed = parse({**DEPLOY, "preview": "false", "endpoint": "create", "cloud": "azurecloud", "keep-previous": "no"})
+    assert parsed.findings == ()
+
+
+@pytest.mark.parametrize(("name", "value"), [("owner", "me"), ("take-over", "churn"), ("build-from-source", "true")])
+def test_parse_request__refused_on_pull_requests__is_an_error_there_alone(name: str, value: str) -> None:
+    assert name in parse({**DEPLOY, name: value}).request.given
+    with pytest.raises(InvalidInput, match=f"`{name}` is refused on pull-request events"):
+        parse({**DEPLOY, name: value}, origin=PULL_REQUEST)
+
+
+def test_parse_request__two_refused_on_pull_requests__are_named_together() -> None:
+    with pytest.raises(InvalidInput, match="`owner`, `take-over` are refused"):
+        parse({**DEPLOY, "owner": "me", "take-over": "x"}, origin=PULL_REQUEST)
+
+
+def test_parse_request__build_from_source_false_on_pull_request__is_fine() -> None:
+    assert not parse({**DEPLOY, "build-from-source": "false"}, origin=PULL_REQUEST).request.build_from_source
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["target: local", "service-name: prod", "tracking-uri: http://evil", "take-over: prod", "owner: me", f"client-id: {GUID}", f"tenant-id: {GUID}",
+     f"subscription-id: {GUID}", "resource-group: rg", "workspace-name: ws1", "cloud: AzureCloud", "deployment-name: blue", "endpoint: existing", "audience: x"],
+)  # fmt: skip
+def test_parse_request__trusted_key_in_a_pull_requests_config__is_refused(line: str) -> None:
+    given = {"run-id": "abc"} if line.startswith("service-name") else DEPLOY
+    with pytest.raises(UntrustedConfigKey) as caught:
+        parse(given, f"wait: true\n{line}\n", origin=PULL_REQUEST)
+    assert caught.value.what.startswith(f"mlaz-ci.yml:2:{line.index(' ') + 2}: `{line.partition(':')[0]}`")
+
+
+def test_parse_request__trusted_key_that_an_input_overrides__does_no_harm() -> None:
+    request = parse(DEPLOY, "service-name: production\nmodel-path: forest\n", origin=PULL_REQUEST).request
+    assert request.service_name == "churn"
+    assert request.source == RunSource(run_id="abc", path="forest")
+
+
+def test_parse_request__trusted_key_on_a_push__is_taken() -> None:
+    assert parse({"run-id": "abc"}, "service-name: production\n").request.service_name == "production"
