@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +34,11 @@ def cleanup(*, service_name: str, **inputs: InputValue) -> Outcome:
 
 def _run(command: str, inputs: Mapping[str, InputValue]) -> Outcome:
     environ = dict(os.environ)
-    platform = TerminalPlatform(sys.stderr, sys.stderr, environ, is_terminal=False)
+    terminal = TerminalPlatform(sys.stderr, sys.stderr, environ, is_terminal=False)
     given = {name.replace("_", "-"): _as_text(value) for name, value in inputs.items() if value is not None}
-    origin = origin_from_environ(environ, None, Path.cwd())
+    origin = origin_from_environ(environ, None, Path.cwd(), host=platform.node())
     parsed = parse_request({**given, "command": command}, None, origin)
-    job = connect(parsed.request, environ, platform, SystemClock())
+    job = connect(parsed.request, environ, terminal, SystemClock())
     job.find(parsed.findings)
     return job.run()
 

@@ -6,11 +6,11 @@ The one broad `except` of the program stands here.
 from __future__ import annotations
 
 import os
+import platform as machine
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +20,7 @@ from mlaz_ci.adapters.terminal import TerminalPlatform
 from mlaz_ci.errors import Bug, Cancelled, ExitCode, FileNotFound, InvalidConfigFile, MlazError
 from mlaz_ci.inputs import (
     ConfigFile,
+    HelpAsked,
     Origin,
     given_from_action,
     origin_from_environ,
@@ -31,7 +32,7 @@ from mlaz_ci.inputs import (
 from mlaz_ci.models import Command, Failure, Outcome, Target
 from mlaz_ci.operations import Job
 from mlaz_ci.ports import Platform
-from mlaz_ci.report import Report, report_failure, report_outcome
+from mlaz_ci.report import PLAIN, Report, Style, report_failure, report_outcome
 from mlaz_ci.wiring import connect
 
 _DEFAULT_CONFIG = "mlaz-ci.yml"
@@ -49,23 +50,26 @@ def run_command_line(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     environ = dict(os.environ)
     platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=sys.stderr.isatty())
-    return _run(lambda: parse_command_line(arguments, environ), environ, platform)
+    return _run(lambda: parse_command_line(arguments, environ), environ, platform, platform.style)
 
 
-def _run(read_given: Callable[[], Mapping[str, str]], environ: Mapping[str, str], platform: Platform) -> int:
+def _run(
+    read_given: Callable[[], Mapping[str, str]], environ: Mapping[str, str], platform: Platform, style: Style = PLAIN
+) -> int:
     attempt = _Attempt(environ, platform)
-    with _cancellable():
-        try:
-            report = report_outcome(attempt.run(read_given))
-        except MlazError as error:
-            report = report_failure(attempt.failure(error))
-        except KeyboardInterrupt:
-            report = report_failure(attempt.failure(Cancelled("The run was interrupted.")))
-        except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a report
-            bug = Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())
-            report = report_failure(attempt.failure(bug))
+    _make_cancellable()
+    try:
+        report = report_outcome(attempt.run(read_given), style=style, now=SystemClock().utc_now())
+    except HelpAsked as asked:
+        print(asked.text, end="")
+        return ExitCode.DONE
+    except MlazError as error:
+        report = report_failure(attempt.failure(error), style=style)
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a report
+        bug = Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())
+        report = report_failure(attempt.failure(bug), style=style)
     _show(report, platform)
-    return int(report.exit_code)
+    return report.exit_code
 
 
 class _Attempt:
@@ -82,7 +86,7 @@ class _Attempt:
         # Before anything is parsed or shown: no error text may carry what a step passed as a secret.
         for secret in secrets_of(self._given):
             self._platform.mask(secret)
-        origin = origin_from_environ(self._environ, _event_text(self._environ), Path.cwd())
+        origin = origin_from_environ(self._environ, _event_text(self._environ), Path.cwd(), host=machine.node())
         parsed = parse_request(self._given, read_config(self._given, origin), origin)
         self._job = connect(parsed.request, self._environ, self._platform, SystemClock())
         self._job.find(parsed.findings)
@@ -139,8 +143,7 @@ def _show(report: Report, platform: Platform) -> None:
     platform.append_summary(report.summary)
 
 
-@contextmanager
-def _cancellable() -> Iterator[None]:
+def _make_cancellable() -> None:
     """SIGTERM and SIGINT become a Cancelled at the line that runs, once: GitHub gives 7.5 s, then 2.5 s more."""
 
     def cancel(number: int, _frame: FrameType | None) -> None:
@@ -150,7 +153,3 @@ def _cancellable() -> Iterator[None]:
 
     signal.signal(signal.SIGTERM, cancel)
     signal.signal(signal.SIGINT, cancel)
-    yield
-
-
-__all__ = ["ExitCode", "run_action", "run_command_line"]

@@ -282,13 +282,17 @@ class Lock:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One result of a check. `code` is a stable kebab-case name, `what` the fact, `usually` the cause, `remedy` what to do."""
+    """One result of a check. `code` is a stable kebab-case name, `what` the fact, `usually` the cause, `remedy` what to do.
+
+    `detail` is long material (uv's own explanation), for a folded place.
+    """
 
     code: str
     severity: Severity
     what: str
     usually: str = ""
     remedy: str = ""
+    detail: str = ""
 
 
 # --- the request ------------------------------------------------------------------------------------------------------

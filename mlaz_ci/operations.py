@@ -162,9 +162,7 @@ class Job:
 
 
 def _outcome_of_service(request: Request, status: Status, service: ServiceFacts | None) -> Outcome:
-    outcome = Outcome(
-        command=request.command, status=status, target=request.target, service_name=request.service_name
-    )
+    outcome = Outcome(command=request.command, status=status, target=request.target, service_name=request.service_name)
     if service is None:
         return outcome
     live = service.deployment(service.live)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mlaz_ci.execute import Ports
-from mlaz_ci.models import Request, Target
+from mlaz_ci.models import Request
 from mlaz_ci.operations import Job
 from mlaz_ci.ports import Clock, Platform, Serving
 from mlaz_ci.targets import rules_of
@@ -28,29 +28,22 @@ def home_folder(environ: Mapping[str, str]) -> Path:
 
 def connect(request: Request, environ: Mapping[str, str], platform: Platform, clock: Clock) -> Job:
     """The job for `request` with real adapters. Raises NotInThisVersion for a target that is not built."""
+    from mlaz_ci.adapters.local_docker import LocalDocker
+    from mlaz_ci.adapters.local_process import LocalProcess
     from mlaz_ci.adapters.mlflow_store import MlflowStore
     from mlaz_ci.adapters.uv import UvResolver
 
     rules_of(request.target)
     home = home_folder(environ)
-    uv = UvResolver(environ, home / "uv")
+    uv = UvResolver(environ, home / "uv", build_from_source=request.build_from_source)
     in_container = bool(environ.get(_IN_ACTION_CONTAINER))
     has_socket = in_container and _DOCKER_SOCKET.exists()
-    serving = _serving(request.target, home, environ, clock, uv, is_sibling=has_socket)
-    store = MlflowStore(request.tracking_uri, environ, platform)
-    ports = Ports(store=store, serving=serving, platform=platform, clock=clock, models_folder=home / "models")
-    return Job(
-        request=request, ports=ports, resolver=uv, serves_only_while_running=in_container and not has_socket
+    serving: Serving = LocalDocker(environ, clock) if has_socket else LocalProcess(home, environ, clock, uv)
+    ports = Ports(
+        store=MlflowStore(request.tracking_uri, environ, platform),
+        serving=serving,
+        platform=platform,
+        clock=clock,
+        models_folder=home / "models",
     )
-
-
-def _serving(
-    target: Target, home: Path, environ: Mapping[str, str], clock: Clock, uv: UvResolver, *, is_sibling: bool
-) -> Serving:
-    from mlaz_ci.adapters.local_docker import LocalDocker
-    from mlaz_ci.adapters.local_process import LocalProcess
-
-    del target
-    if is_sibling:
-        return LocalDocker(environ, clock)
-    return LocalProcess(home=home, environ=environ, clock=clock, builder=uv)
+    return Job(request=request, ports=ports, resolver=uv, serves_only_while_running=in_container and not has_socket)

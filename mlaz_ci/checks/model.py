@@ -46,7 +46,11 @@ def _check_contract(facts: ModelFacts) -> Iterator[Finding]:
             code="no-input-example",
             severity=Severity.NOTICE if has_signature else Severity.WARNING,
             what="The model has no input example"
-            + ("; the smoke test uses a sample made from the signature." if has_signature else " to smoke-test it with."),
+            + (
+                "; the smoke test uses a sample made from the signature."
+                if has_signature
+                else " to smoke-test it with."
+            ),
             usually="It was logged without `input_example=`.",
             remedy="Log it with `input_example=…`" + ("." if has_signature else ", or give `smoke-test-file`."),
         )

@@ -17,8 +17,10 @@ _CAUSES: Final = (
         "Use a wheel that bundles it (for OpenCV: opencv-python-headless), or a `base-image` that has it.",
     ),
     (
-        r"(?P<name>(?:_pickle\.|pickle\.)?UnpicklingError|ValueError: unsupported pickle protocol: \d+|"
-        r"AttributeError: Can't get attribute '[^']+')",
+        (
+            r"(?P<name>(?:_pickle\.|pickle\.)?UnpicklingError|ValueError: unsupported pickle protocol: \d+|"
+            r"AttributeError: Can't get attribute '[^']+')"
+        ),
         "The pickled model cannot be loaded here ({name}): it was saved under other versions, or refers to code that is not with it.",
         "Pin the training versions in the model's requirements, and log your own classes with `code_paths`.",
     ),

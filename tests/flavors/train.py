@@ -38,10 +38,6 @@ def pins(*names):
 # --- the forms of one table, and of tensors ------------------------------------------------------------------------------
 
 
-def split_of(frame):
-    return json.loads(frame.to_json(orient="split", double_precision=15))
-
-
 def table_cases(model, frame):
     """The same rows in every form a table can take; the rows predicted here are those that the JSON holds, to the last bit."""
     split = {"columns": list(frame.columns), "index": list(range(len(frame))), "data": frame.to_numpy().tolist()}
@@ -89,10 +85,12 @@ def jsonable(prediction):
 def sklearn(place):
     """Requirements as MLflow infers them; the commonest way to log."""
     import mlflow.sklearn
-    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     frame, target = diabetes()
-    model = RandomForestRegressor(n_estimators=20, random_state=0).fit(frame, target)
+    model = make_pipeline(StandardScaler(), Ridge()).fit(frame, target)
     info = mlflow.sklearn.log_model(model, **place, signature=infer_signature(frame, model.predict(frame)))
     return info, lambda loaded: table_cases(loaded, frame)
 
@@ -232,9 +230,9 @@ def main(folder, names):
     for name in names:
         with mlflow.start_run():
             info, cases = FLAVORS[name]({"name": "model"} if MAJOR > 2 else {"artifact_path": "model"})
-        os.makedirs(name)
-        path = mlflow.artifacts.download_artifacts(artifact_uri=info.model_uri, dst_path=name)
-        os.rename(path, name + "/model") if os.path.basename(path.rstrip("/")) != "model" else None
+        os.makedirs(name + "/download")
+        path = mlflow.artifacts.download_artifacts(artifact_uri=info.model_uri, dst_path=name + "/download")
+        os.rename(path, name + "/model")  # MLflow 2 gives back a folder in it, MLflow 3 the files themselves
         with open(name + "/cases.json", "w") as file:
             json.dump(cases(mlflow.pyfunc.load_model(info.model_uri)), file)
 

@@ -1,15 +1,153 @@
-"""The life of one local service: staged, started, shifted, replaced, rolled back, deleted."""
+"""The life of a local service: staged, started, shifted, replaced, rolled back, deleted."""
 
 from __future__ import annotations
 
+import os
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from mlaz_ci.errors import NotFound, ServiceNotFound
 from mlaz_ci.models import ServiceState
-from tests.integration.local.conftest import REQUEST, SERVICE, Machine
+from tests.integration.local.conftest import REQUEST, SERVICE, Machine, processes_of
 
 
-def test_local_process__first_deploy__serves_on_its_kept_port_and_says_which_deployment_it_is(machine: Machine) -> None:
+def test_deploy__first__serves_on_its_kept_port_and_says_which_deployment_it_is(machine: Machine) -> None:
     spec = machine.deploy("g1", "v1")
     facts = machine.facts()
-    assert facts.state is ServiceState.HEALTHY, facts.detail
+    assert (facts.state, facts.detail) == (ServiceState.HEALTHY, "")
     assert (facts.live, facts.previous, facts.owner) == ("g1", None, spec.owner)
+    assert facts.tags == spec.tags
+    assert facts.scoring_uri == f"http://127.0.0.1:{facts.port}/score"
     assert machine.answer() == ["v1"]
     assert machine.serving.score(SERVICE, None, REQUEST).spec_hash == spec.spec_hash
+    assert (facts.deployment("g1").spec_hash, facts.deployment("g1").model_version) == (spec.spec_hash, "1")
+
+
+def test_deploy__swagger_given__is_served(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    with urllib.request.urlopen(machine.facts().swagger_uri, timeout=30) as response:
+        assert b"swagger" in response.read()
+
+
+def test_deploy__default_host__listens_on_loopback_alone(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    listening = {
+        line.split()[1].partition(":")[0]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and int(line.split()[1].partition(":")[2], 16) in {machine.facts().port}
+    }
+    assert listening == {"0100007F"}
+
+
+def test_start__environment_variables_of_the_shape__reach_the_service_and_no_others(machine: Machine) -> None:
+    machine.deploy("g1", "v1", environment_variables={"MODE": "fast"})
+    seen = Path(f"/proc/{machine.workers('g1')[0]}/environ").read_bytes().split(b"\0")
+    assert b"MODE=fast" in seen
+    names = {each.partition(b"=")[0].decode() for each in seen if each}
+    allowed = {"PATH", "HOME", "PYTHONUNBUFFERED", "MLFLOW_DISABLE_TELEMETRY", "WORKER_COUNT", "WORKER_TIMEOUT", "MODE"}
+    allowed |= {"SCORING_TIMEOUT_MS", "SERVICE_NAME", "AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"}
+    assert names - allowed == {"MLAZ_SPEC"}
+
+
+def test_redeploy__new_model__keeps_the_port_and_the_old_one_for_a_rollback(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    port = machine.facts().port
+    machine.deploy("g2", "v2")
+    facts = machine.facts()
+    assert (facts.live, facts.previous, facts.port) == ("g2", "g1", port)
+    assert facts.deployment("g1").state is ServiceState.STOPPED
+    assert machine.answer() == ["v2"]
+
+
+def test_rollback__to_the_one_before__it_serves_again(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    machine.deploy("g2", "v2")
+    assert machine.start("g1").state is ServiceState.HEALTHY
+    machine.serving.shift(SERVICE, "g1")
+    machine.serving.retire(SERVICE, "g2", keep_files=True)
+    facts = machine.facts()
+    assert (facts.live, facts.previous, facts.state) == ("g1", "g2", ServiceState.HEALTHY)
+    assert machine.answer() == ["v1"]
+
+
+def test_redeploy__another_port_asked_for__the_service_moves_to_it(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    old_port = machine.facts().port
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        new_port = other.getsockname()[1]
+    machine.deploy("g2", "v2", port=new_port)
+    assert machine.facts().port == new_port
+    assert machine.answer() == ["v2"]
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", old_port)) != 0
+
+
+def test_start__runs_already__changes_nothing(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    before = machine.process("g1")
+    machine.serving.start(SERVICE, "g1")
+    machine.serving.shift(SERVICE, "g1")
+    assert machine.process("g1") == before
+    assert machine.facts().previous is None
+
+
+def test_retire__absent__is_success(machine: Machine) -> None:
+    machine.serving.retire(SERVICE, "g7", keep_files=False)
+    machine.deploy("g1", "v1")
+    machine.serving.retire(SERVICE, "g7", keep_files=False)
+
+
+def test_retire__without_keeping_files__the_folder_is_gone(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    machine.deploy("g2", "v2")
+    machine.serving.retire(SERVICE, "g1", keep_files=False)
+    assert not machine.folder("g1").exists()
+    assert machine.facts().previous is None
+
+
+def test_delete__running_service__leaves_no_process_and_no_file(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    assert machine.serving.delete(SERVICE) is True
+    assert processes_of(machine.home) == []
+    assert list((machine.home / "services").iterdir()) == []
+    assert machine.serving.snapshot(SERVICE).service is None
+    assert machine.serving.delete(SERVICE) is False
+
+
+def test_delete__model_from_the_cache__goes_with_its_last_deployment(machine: Machine) -> None:
+    cached = machine.home / "models" / "abc"
+    cached.parent.mkdir(parents=True)
+    os.system(f"cp -r {machine.models / 'v1'} {cached}")
+    for service in ("one", "two"):
+        machine.serving.stage(machine.spec("g1", "v1", service=service), cached)
+    assert (machine.home / "services/one/g1/model/MLmodel").samefile(cached / "MLmodel"), "shared, not copied"
+    machine.serving.delete("one")
+    assert cached.exists()
+    machine.serving.delete("two")
+    assert not cached.exists()
+    assert (machine.models / "v1").exists()
+
+
+def test_two_services__side_by_side__each_answers_for_itself(machine: Machine) -> None:
+    machine.deploy("g1", "v1", service="one")
+    machine.deploy("g1", "v2", service="two")
+    assert machine.serving.services() == ("one", "two")
+    assert machine.facts("one").port != machine.facts("two").port
+    assert (machine.answer(service="one"), machine.answer(service="two")) == (["v1"], ["v2"])
+    machine.serving.delete("one")
+    assert machine.answer(service="two") == ["v2"]
+
+
+def test_operations__nothing_there__say_so(machine: Machine) -> None:
+    assert machine.serving.snapshot("nobody").service is None
+    assert machine.serving.services() == ()
+    assert machine.serving.observe("nobody", "g1").state is ServiceState.ABSENT
+    assert machine.serving.logs("nobody", "g1", tail_lines=10) == ""
+    with pytest.raises(ServiceNotFound):
+        machine.serving.score("nobody", None, REQUEST)
+    machine.stage("g1", "v1")
+    with pytest.raises(NotFound):
+        machine.serving.start(SERVICE, "g2")

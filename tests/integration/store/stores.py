@@ -117,5 +117,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """A model's files. mlflow's own download adds a note of where they came from, which is not the model's."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in files.items() if name != "registered_model_meta"}
+
+
 def surroundings() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTEST_", "COV_"))}

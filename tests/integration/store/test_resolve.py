@@ -15,13 +15,9 @@ from mlaz_ci.errors import ModelNotFound, ModelPathNotFound, NotInThisVersion, R
 from mlaz_ci.models import LoggedModelSource, ModelRef, RegistrySource, RunSource, VersionSource
 from tests.integration.store.conftest import OpenStore
 from tests.integration.store.counting import counting_proxy
-from tests.integration.store.stores import Logged
+from tests.integration.store.stores import Logged, files_of
 
 ROOT = Path(__file__).parents[3]
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_resolve__run__what_mlflow_logged(logged: Logged, open_store: OpenStore) -> None:

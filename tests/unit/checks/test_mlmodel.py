@@ -195,7 +195,15 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = ["flavors", "signature", "saved_input_example_info", "mlflow_version", "model_uuid", "utc_time_created", "model_size_bytes"]
+KEYS = [
+    "flavors",
+    "signature",
+    "saved_input_example_info",
+    "mlflow_version",
+    "model_uuid",
+    "utc_time_created",
+    "model_size_bytes",
+]
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES))
@@ -234,7 +242,13 @@ EXAMPLES = {
         False,
         {"dataframe_split": {"columns": ["x"], "data": [[1]]}, "params": {"a": 1}},
     ),
-    "sparse": ({"data": [1], "indices": [0], "indptr": [0, 1], "shape": [1, 1]}, "sparse_matrix_csr", False, False, None),
+    "sparse": (
+        {"data": [1], "indices": [0], "indptr": [0, 1], "shape": [1, 1]},
+        "sparse_matrix_csr",
+        False,
+        False,
+        None,
+    ),
 }
 
 

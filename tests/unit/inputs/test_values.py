@@ -68,7 +68,7 @@ def test_number__not_usable__names_input_and_what_would_do(name: str, text: str,
 
 
 def test_number__unit_without_a_name__is_not_told() -> None:
-    with pytest.raises(InvalidInput, match=r"is not a whole number in plain digits\.$"):
+    with pytest.raises(InvalidInput, match=r"is not a whole number in plain digits\.\n"):
         parse_value(LOCAL_KEYS["port"], "80s")
 
 

@@ -1,0 +1,222 @@
+"""What goes wrong with a local service: the model, the port, the disk, the record, another run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlaz_ci.errors import Bug, DiskFull, NotReachable, PortInUse, RecordUnreadable, ServiceBusy, ServiceStartFailed
+from mlaz_ci.models import Lock, ServiceState
+from mlaz_ci.ports import Progress
+from tests.integration.local.conftest import REQUEST, SERVICE, Machine, processes_of, wait_for, with_environ
+
+
+def test_start__init_fails__is_failed_at_once_with_the_reason_and_the_log(machine: Machine) -> None:
+    machine.stage("g1", "broken")
+    observation = machine.start("g1")
+    assert observation.state is ServiceState.FAILED
+    assert observation.detail == "RuntimeError: the weights are of another shape"
+    assert json.loads((machine.folder("g1") / "run/exit.json").read_text()) == {"code": 3}
+    assert "the weights are of another shape" in machine.serving.logs(SERVICE, "g1", tail_lines=200)
+    with pytest.raises(ServiceStartFailed, match="the weights are of another shape"):
+        machine.serving.shift(SERVICE, "g1")
+    assert machine.facts().live is None
+
+
+def test_redeploy__new_model_fails__the_old_one_goes_on_serving(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    machine.stage("g2", "broken")
+    assert machine.start("g2").state is ServiceState.FAILED
+    machine.serving.retire(SERVICE, "g2", keep_files=False)
+    facts = machine.facts()
+    assert (facts.live, facts.state, [each.name for each in facts.deployments]) == ("g1", ServiceState.HEALTHY, ["g1"])
+    assert machine.answer() == ["v1"]
+
+
+def test_start__pickle_that_looks_around__sees_no_secret_of_ours(machine: Machine) -> None:
+    canaries = {
+        "INPUT_CLIENT-SECRET": "canary-client-secret",
+        "MLFLOW_TRACKING_TOKEN": "canary-tracking-token",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "canary-oidc",
+        "AZURE_CLIENT_SECRET": "canary-azure",
+        "GITHUB_TOKEN": "canary-github",
+        "UV_INDEX_PRIVATE_PASSWORD": "canary-index",
+    }
+    hostile = with_environ(machine, **canaries)
+    hostile.stage("g1", "hostile")
+    hostile.start("g1")
+    seen = (machine.folder("g1") / "run/home/seen.json").read_text()
+    assert "AZUREML_MODEL_DIR" in seen, "the pickle ran and wrote down what it saw"
+    for file in machine.home.rglob("*"):
+        if file.is_file() and "environments" not in file.parts:
+            assert b"canary" not in file.read_bytes(), file
+
+
+def test_start__kept_port_was_taken_meanwhile__names_the_program(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    with socket.create_server(("127.0.0.1", machine.facts().port)):
+        with pytest.raises(PortInUse, match=rf"by .+ \(pid {os.getpid()}\)"):
+            machine.serving.start(SERVICE, "g1")
+    assert processes_of(machine.home) == []
+    assert machine.start("g1").state is ServiceState.HEALTHY
+
+
+def test_stage__asked_for_port_is_in_use__nothing_is_made(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(PortInUse, match=str(taken.getsockname()[1])):
+            machine.stage("g1", "v1", port=taken.getsockname()[1])
+    assert machine.serving.snapshot(SERVICE).service is None
+    assert not machine.folder("g1").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', "\0\0\0", '{"format": 1, "port": "x"}'])
+def test_snapshot__record_is_damaged__says_so_and_cleanup_works(machine: Machine, text: str) -> None:
+    spec = machine.deploy("g1", "v1")
+    (machine.home / "services" / SERVICE / "service.json").write_text(text)
+    facts = machine.facts()
+    assert (facts.state, facts.owner) == (ServiceState.FAILED, spec.owner)
+    assert "service.json cannot be read" in facts.detail
+    with pytest.raises(RecordUnreadable, match=r"service\.json cannot be read"):
+        machine.stage("g2", "v2")
+    assert machine.serving.services() == (SERVICE,)
+    assert machine.serving.delete(SERVICE) is True
+    assert processes_of(machine.home) == []
+
+
+def test_snapshot__record_is_missing__says_so_and_cleanup_works(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    (machine.home / "services" / SERVICE / "service.json").unlink()
+    assert "is missing" in machine.facts().detail
+    assert machine.serving.delete(SERVICE) is True
+    assert processes_of(machine.home) == []
+
+
+def test_snapshot__manifest_of_the_live_one_is_damaged__says_so(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    (machine.folder("g1") / "deployment.json").write_text("{")
+    facts = machine.facts()
+    assert facts.state is ServiceState.FAILED
+    assert "deployment.json cannot be read" in facts.detail
+    assert machine.serving.delete(SERVICE) is True
+
+
+def test_operations__another_run_holds_the_service__busy_names_it(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    script = (
+        "import sys, pathlib\n"
+        "from mlaz_ci.adapters.clock import SystemClock\n"
+        "from mlaz_ci.adapters.local_process.home import locked\n"
+        "with locked(pathlib.Path(sys.argv[1]), SystemClock(), 'shifting to g9'):\n"
+        "    print('locked', flush=True); sys.stdin.read()\n"
+    )
+    folder = machine.home / "services" / SERVICE
+    with subprocess.Popen(
+        [sys.executable, "-c", script, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout and holder.stdout.readline() == "locked\n"
+        with pytest.raises(ServiceBusy, match=f"shifting to g9, pid {holder.pid}"):
+            machine.serving.start(SERVICE, "g1")
+        assert machine.facts().name == SERVICE, "looking needs no lock"
+        holder.kill()
+    assert machine.start("g1").state is ServiceState.HEALTHY
+
+
+def test_retire__the_one_that_serves__is_refused(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    with pytest.raises(Bug, match="serves"):
+        machine.serving.retire(SERVICE, "g1", keep_files=False)
+    assert machine.answer() == ["v1"]
+
+
+def test_score__service_is_down__is_not_reachable(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    with pytest.raises(NotReachable, match="does not answer"):
+        machine.serving.score(SERVICE, None, REQUEST)
+
+
+def test_score__request_takes_too_long__is_answered_with_500_and_the_service_stays(machine: Machine) -> None:
+    machine.deploy("g1", "slow", request_timeout_s=1)
+    slow = machine.serving.score(SERVICE, None, type(REQUEST)(body=REQUEST.body.replace(b"1.0", b"20.0"), origin="x"))
+    assert slow.status_code == 500
+    quick = machine.serving.score(SERVICE, None, type(REQUEST)(body=REQUEST.body.replace(b"1.0", b"0.0"), origin="x"))
+    assert quick.status_code == 200
+
+
+def test_build_environment__fails__leaves_nothing_half_made(machine: Machine) -> None:
+    class Failing:
+        def build(self, lock: Lock, destination: Path, progress: Progress) -> None:
+            (destination / "bin").mkdir(parents=True)
+            raise OSError(28, "No space left on device")
+
+    serving = machine.serving
+    serving._builder = Failing()
+    with pytest.raises(DiskFull, match="building the environment"):
+        serving.build_environment(machine.lock, None)  # type: ignore[arg-type]
+    assert [each.name for each in (machine.home / "environments").iterdir() if not each.name.startswith(".lock")] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A real file system of 3 MB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_stage__disk_is_full__says_so_and_leaves_nothing(machine: Machine, small_disk: Path, tmp_path: Path) -> None:
+    small = Machine(home=small_disk, lock=machine.lock, models=machine.models, environ=machine.environ)
+    large = tmp_path / "large"
+    shutil.copytree(machine.models / "v1", large)
+    (large / "weights").write_bytes(b"\0" * 8_000_000)
+    with pytest.raises(DiskFull, match="laying down the deployment"):
+        small.serving.stage(small.spec("g1", "v1"), large)
+    assert small.serving.services() == ()
+    assert [each for each in small_disk.rglob("*") if each.is_file()] == []
+
+
+def test_start__disk_is_full__says_so_and_starts_nothing(machine: Machine, small_disk: Path) -> None:
+    small = Machine(home=small_disk, lock=machine.lock, models=machine.models, environ=machine.environ)
+    small.stage("g1", "v1")
+    small.serving.build_environment(machine.lock, None)  # type: ignore[arg-type]
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(b"\0" * 4096)
+    with pytest.raises((DiskFull, ServiceStartFailed)):
+        small.serving.start(SERVICE, "g1")
+    assert processes_of(small_disk) == []
+    filler.unlink()
+    assert small.start("g1").state is ServiceState.HEALTHY
+    small.serving.delete(SERVICE)
+
+
+def test_log__grows_without_end__is_cut_to_its_end(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    path = machine.folder("g1") / "log"
+    with path.open("ab") as file:
+        for _ in range(20):
+            file.write(b"x" * 1023 + b"\n" * 1 + b"y" * (1024 * 1024 - 1024))
+    wait_for(lambda: path.stat().st_size, lambda size: size < 8 * 1024 * 1024)
+    assert machine.answer() == ["v1"]
+    wait_for(lambda: machine.serving.logs(SERVICE, "g1", tail_lines=5), lambda text: "/score 200" in text)
+
+
+def test_master__asked_to_end_by_somebody_else__status_says_so(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    os.kill(machine.process("g1")["pid"], signal.SIGTERM)
+    facts = wait_for(machine.facts, lambda seen: seen.state is ServiceState.FAILED)
+    assert "SIGTERM" in facts.detail
