@@ -6,7 +6,7 @@ Pure over text. uv's wording is not an interface: what is not recognised stays U
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -61,8 +61,9 @@ class _Need:
     what: str
     what_spec: str
 
-    def words(self) -> str:
-        return f"{self.who}{self.who_spec} needs {self.what}{self.what_spec}"
+    def words(self, own: Mapping[str, str]) -> str:
+        who = own.get(canonicalize_name(self.who), f"{self.who}{self.who_spec}")
+        return f"{who} needs {self.what}{self.what_spec}"
 
 
 def is_filtered_by_date(text: str) -> bool:
@@ -90,7 +91,7 @@ def read_conflict(text: str, requirements: Sequence[str]) -> Conflict:
     return _read_needs(flat, own)
 
 
-def _read_other_python(flat: str, own: dict[str, str]) -> Conflict | None:
+def _read_other_python(flat: str, own: Mapping[str, str]) -> Conflict | None:
     for match in _OTHER_PYTHON.finditer(flat):
         name = canonicalize_name(match["who"])
         if name in own:
@@ -100,7 +101,7 @@ def _read_other_python(flat: str, own: dict[str, str]) -> Conflict | None:
     return None
 
 
-def _read_needs(flat: str, own: dict[str, str]) -> Conflict:
+def _read_needs(flat: str, own: Mapping[str, str]) -> Conflict:
     needs = [
         _Need(
             each["who"], each["who_spec"] or "", canonicalize_name(each["what"]), (each["what_spec"] or "").rstrip(".")
@@ -111,18 +112,19 @@ def _read_needs(flat: str, own: dict[str, str]) -> Conflict:
     mentioned = _mentioned(flat, own)
     if not needs:
         return Conflict(reason=Reason.UNEXPLAINED, suspects=mentioned, sentence="")
-    suspects = [name for each in disputed for name in (canonicalize_name(each.who), each.what) if name in own]
-    words = dict.fromkeys(each.words() for each in disputed)
+    suspects = [each.what for each in disputed if each.what in own]
+    suspects += [name for each in disputed if (name := canonicalize_name(each.who)) in own]
+    words = dict.fromkeys(each.words(own) for each in disputed)
     pinned = dict.fromkeys(own[each.what] for each in disputed if each.what in own)
     sentence = "; ".join((*(f"the model requires {line}" for line in pinned), *words))
     return Conflict(
         reason=Reason.INCOMPATIBLE,
         suspects=tuple(dict.fromkeys((*suspects, *mentioned))),
-        sentence=sentence or "; ".join(dict.fromkeys(each.words() for each in needs[:3])),
+        sentence=sentence or "; ".join(dict.fromkeys(each.words(own) for each in needs[:3])),
     )
 
 
-def _disputed(needs: Sequence[_Need], own: dict[str, str]) -> list[_Need]:
+def _disputed(needs: Sequence[_Need], own: Mapping[str, str]) -> list[_Need]:
     """The needs about one package that several, or the model and another, want otherwise; the server's side named last."""
     for what in dict.fromkeys(each.what for each in needs):
         about = [each for each in needs if each.what == what]
@@ -131,7 +133,7 @@ def _disputed(needs: Sequence[_Need], own: dict[str, str]) -> list[_Need]:
     return []
 
 
-def _mentioned(flat: str, own: dict[str, str]) -> tuple[str, ...]:
+def _mentioned(flat: str, own: Mapping[str, str]) -> tuple[str, ...]:
     places = {
         name: match.start()
         for name in own

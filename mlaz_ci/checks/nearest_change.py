@@ -13,7 +13,7 @@ from mlaz_ci.serving.lock import LockedPackage, locked_packages
 from mlaz_ci.serving.matrix import SERVER_PACKAGE
 from mlaz_ci.serving.requirement_files import name_of, replaced
 
-_TRIES: Final = 8
+_TRIES: Final = 6
 _SUSPECTS: Final = 3
 
 

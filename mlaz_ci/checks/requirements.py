@@ -113,9 +113,12 @@ class Resolving:
                 )
 
     def _explain(self, with_server: str) -> None:
-        alone = self._ask_as_of_then(self.requirements.pip).conflict
-        text = alone or with_server
-        conflict = read_conflict(text, self.requirements.pip)
+        text, conflict = with_server, read_conflict(with_server, self.requirements.pip)
+        is_own = conflict.reason not in {Reason.INCOMPATIBLE, Reason.UNEXPLAINED}
+        if not is_own:
+            alone = self._ask_as_of_then(self.requirements.pip).conflict
+            if alone is not None:
+                is_own, text, conflict = True, alone, read_conflict(alone, self.requirements.pip)
         change = None
         if conflict.reason not in {Reason.NOT_FOUND, Reason.BUILD_FAILED}:
             server = self._server(self.support.ranges[0].requirement)
@@ -124,7 +127,7 @@ class Resolving:
             explain(
                 conflict,
                 change,
-                is_own=alone is not None,
+                is_own=is_own,
                 python=self.requirements.python_version or self.support.minor,
                 index=self.index,
                 detail=text,

@@ -81,7 +81,7 @@ class Input:
         if self.default is not None:
             parts.append(f"Default: `{self.default}`.")
         if not self.is_built:
-            parts.append("Not in this version.")
+            parts.append("Not in this version." if self.default is None else "No other value in this version.")
         return " ".join(parts)
 
     @property

@@ -241,6 +241,7 @@ _ROWS: Final = (
         name="description",
         group=Group.SHAPE,
         says="A sentence that the service carries.",
+        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -360,6 +361,7 @@ _ROWS: Final = (
         says="Wait until the service answers, and verify it.",
         kind=Kind.BOOLEAN,
         default="true",
+        is_built=False,
         used_by=_WAITS,
     ),
     Input(

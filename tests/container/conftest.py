@@ -54,6 +54,7 @@ def engine() -> Iterator[Engine]:
                 yield engine
         finally:
             engine.remove_everything_but_images()
+            engine.wait_for_stragglers()
             shutil.rmtree(settings)
 
 
@@ -81,7 +82,8 @@ def job(engine: Engine, tmp_path: Path) -> Iterator[Job]:
     """A job without services or a container of its own. Whatever its steps left behind is removed after it."""
     job = Job(engine=engine, work=tmp_path / "work", socket=engine.socket)
     yield job
-    engine.remove_everything_but_images()
+    engine.remove_containers()
+    _forget_services(engine)
 
 
 @pytest.fixture
@@ -90,3 +92,10 @@ def job_with_services(job: Job) -> Job:
     network = "github_network_53269bd575974817b43f4733536b200c"
     job.engine.podman("network", "create", "--label", job.label, network)
     return Job(engine=job.engine, work=job.work, socket=job.socket, network=network)
+
+
+def _forget_services(engine: Engine) -> None:
+    """The product's volume keeps its environments for the next test; services in it are gone with their containers."""
+    for name in engine.podman("volume", "ls", "--quiet").split():
+        mountpoint = engine.podman("volume", "inspect", "--format={{.Mountpoint}}", name).strip()
+        shutil.rmtree(Path(mountpoint) / "services", ignore_errors=True)

@@ -93,11 +93,22 @@ class Engine:
         """A plain Docker SDK client on the socket. The caller closes it."""
         return docker.DockerClient(base_url=f"unix://{self.socket}", timeout=120)
 
-    def remove_everything_but_images(self) -> None:
-        """Safe, because the storage is the tests' own."""
-        self.podman("rm", "--all", "--force", "--time=0", "--volumes")
-        self.podman("volume", "prune", "--force")
+    def remove_containers(self) -> None:
+        """All of them, which is safe, because the storage is the tests' own. Volumes stay: environments are built once per session."""
+        self.podman("rm", "--all", "--force", "--time=0")
         self.podman("network", "prune", "--force")
+
+    def remove_everything_but_images(self) -> None:
+        self.remove_containers()
+        self.podman("volume", "prune", "--force")
+
+    def wait_for_stragglers(self) -> None:
+        """What the engine leaves running for a moment still writes into its folders."""
+        wait_until(lambda: not self._stragglers(), "the engine's last processes to end", timeout_s=60)
+
+    def _stragglers(self) -> list[str]:
+        commands = [_command_of(each) for each in Path("/proc").iterdir() if each.name.isdigit()]
+        return [each for each in commands if str(self.storage) in each or str(self.settings) in each]
 
     def _answers(self) -> bool:
         if not self.socket.exists():
@@ -125,14 +136,21 @@ class Engine:
         return done.stdout
 
 
+def _command_of(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def make_engine(*, storage: Path, settings: Path) -> Engine:
     """Write podman's settings into `settings`; images are kept in `storage`."""
     storage.mkdir(parents=True, exist_ok=True)
     (settings / "networks").mkdir()
     (settings / "networks" / f"{_NETWORK['name']}.json").write_text(json.dumps(_NETWORK))
-    (settings / "containers.conf").write_text(_containers_conf(settings))
+    (settings / "containers.conf").write_text(_containers_conf(settings, storage))
     (settings / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{storage / "images"}"\nrunroot = "{settings / "run"}"\n'
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{storage / "images"}"\nrunroot = "{_STATE / "run"}"\n'
     )
     environ = {
         **os.environ,
@@ -141,6 +159,9 @@ def make_engine(*, storage: Path, settings: Path) -> Engine:
     }
     return Engine(settings=settings, storage=storage, environ=environ)
 
+
+# Podman keeps these paths in its database, so they are the same each time; a restart of the machine empties the folder, as podman expects.
+_STATE = Path("/run/mlaz-ci-tests")
 
 # What Docker's `bridge` is to Docker: the network of a container that asked for none. A bridge of its own, because the addresses on the
 # machine's podman0 are given out by a podman that knows nothing of this one. No DNS, as on Docker's.
@@ -158,7 +179,7 @@ _NETWORK = {
 }
 
 
-def _containers_conf(settings: Path) -> str:
+def _containers_conf(settings: Path, storage: Path) -> str:
     # Podman asks for its own ceilings, which a machine without CAP_SYS_RESOURCE refuses; crun fails on such machines in other ways.
     files = _limit(resource.RLIMIT_NOFILE, at_most=65536)
     processes = _limit(resource.RLIMIT_NPROC, at_most=32768)
@@ -171,8 +192,10 @@ log_driver = "k8s-file"
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-tmp_dir = "{settings / "tmp"}"
-volume_path = "{settings / "volumes"}"
+tmp_dir = "{_STATE / "tmp"}"
+volume_path = "{storage / "volumes"}"
+# The processes that outlive an exec, five minutes by default, hold the published ports of its container open.
+exit_command_delay = 1
 
 [network]
 default_network = "{_NETWORK["name"]}"

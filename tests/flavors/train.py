@@ -32,7 +32,11 @@ def pins(*names):
         return {}
     from importlib.metadata import version
 
-    return {"pip_requirements": [name + "==" + version(name).split("+")[0] for name in ("mlflow", "numpy", "pandas", *names)]}
+    return {
+        "pip_requirements": [
+            name + "==" + version(name).split("+")[0] for name in ("mlflow", "numpy", "pandas", *names)
+        ]
+    }
 
 
 # --- the forms of one table, and of tensors ------------------------------------------------------------------------------
@@ -219,8 +223,7 @@ def keras(place):
 
 
 FLAVORS = {
-    each.__name__: each
-    for each in (sklearn, xgboost, lightgbm, code_paths, params, onnx, statsmodels, pytorch, keras)
+    each.__name__: each for each in (sklearn, xgboost, lightgbm, code_paths, params, onnx, statsmodels, pytorch, keras)
 }
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,23 +32,26 @@ def server_ranges(python_version: str) -> tuple[str, ...]:
 
 
 def interpreter(python_version: str) -> Path:
-    """A Python of that version on this machine: uv knows PATH and its own, pyenv's are looked for. Skips where there is none."""
-    found = _uv("python", "find", "--no-python-downloads", "--system", python_version, check=False)
-    path = found.stdout.strip()
-    if found.returncode == 0 and _runs(path, python_version):
-        return Path(path)
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    for candidate in sorted(pyenv.glob(f"{python_version}.*/bin/python"), reverse=True):
-        if _runs(str(candidate), python_version):
-            return candidate
-    pytest.skip(f"no Python {python_version} on this machine")
+    """A Python of that version on this machine. Skips where there is none."""
+    found = _find(python_version)
+    if found is None:
+        pytest.skip(f"no Python {python_version} on this machine")
+    return found
+
+
+def first_interpreter(python_versions: Sequence[str]) -> str:
+    """The first of these versions that is on this machine. Skips where none is."""
+    for version in python_versions:
+        if _find(version):
+            return version
+    pytest.skip(f"no Python {' or '.join(python_versions)} on this machine")
 
 
 def lock(requirements: Sequence[str], python_version: str, ranges: Sequence[str] = ()) -> str:
     """The exact packages for `requirements` beside the inference server: the first of `ranges` that resolves."""
-    key = _digest("lock", python_version, *requirements, *ranges)
+    key = digest("lock", python_version, *requirements, *ranges)
     cached = CACHE / "locks" / f"{key}.txt"
-    with _exclusive(cached):
+    with exclusive(cached):
         if not cached.is_file():
             cached.write_text(_resolve(requirements, python_version, ranges))
         return cached.read_text()
@@ -55,23 +59,41 @@ def lock(requirements: Sequence[str], python_version: str, ranges: Sequence[str]
 
 def environment(locked: str, python_version: str) -> Path:
     """The interpreter of the environment that holds exactly `locked`."""
-    folder = CACHE / "environments" / _digest(python_version, locked)
-    with _exclusive(folder):
+    folder = CACHE / "environments" / digest(python_version, locked)
+    with exclusive(folder):
         if not (folder / ".complete").is_file():
             shutil.rmtree(folder, ignore_errors=True)
             _uv("venv", "--quiet", "--python", str(interpreter(python_version)), str(folder))
             (folder / "lock.txt").write_text(locked)
-            _uv("pip", "sync", "--quiet", *_find_links(), "--python", str(folder / "bin/python"), str(folder / "lock.txt"))
+            _uv(
+                "pip",
+                "sync",
+                "--quiet",
+                *_find_links(),
+                "--python",
+                str(folder / "bin/python"),
+                str(folder / "lock.txt"),
+            )
             (folder / ".complete").touch()
     return folder / "bin/python"
 
 
-def serving_environment(
-    requirements: Sequence[str], python_version: str, ranges: Sequence[str] | None = None
-) -> Path:
+def serving_environment(requirements: Sequence[str], python_version: str, ranges: Sequence[str] | None = None) -> Path:
     """Where a model with these requirements is served: its packages and the inference server, locked together."""
     ranges = server_ranges(python_version) if ranges is None else ranges
     return environment(lock(requirements, python_version, ranges), python_version)
+
+
+@cache
+def _find(python_version: str) -> Path | None:
+    """uv knows PATH and its own interpreters; pyenv's are looked for."""
+    found = _uv("python", "find", "--no-python-downloads", "--system", python_version, check=False)
+    path = found.stdout.strip()
+    if found.returncode == 0 and _runs(path, python_version):
+        return Path(path)
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    candidates = sorted(pyenv.glob(f"{python_version}.*/bin/python"), reverse=True)
+    return next((each for each in candidates if _runs(str(each), python_version)), None)
 
 
 def _resolve(requirements: Sequence[str], python_version: str, ranges: Sequence[str]) -> str:
@@ -96,7 +118,9 @@ def _find_links() -> list[str]:
 def _uv(*arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    done = subprocess.run([uv, *arguments], check=False, capture_output=True, text=True, input=text, env=kept, timeout=900)
+    done = subprocess.run(
+        [uv, *arguments], check=False, capture_output=True, text=True, input=text, env=kept, timeout=900
+    )
     if check and done.returncode != 0:
         pytest.fail(f"uv {arguments[0]} {arguments[1]} failed:\n{done.stderr}")
     return done
@@ -105,17 +129,20 @@ def _uv(*arguments: str, check: bool = True, text: str | None = None) -> subproc
 def _runs(path: str, python_version: str) -> bool:
     probe = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     try:
-        return subprocess.run(probe, check=False, capture_output=True, text=True, timeout=60).stdout.strip() == python_version
+        return (
+            subprocess.run(probe, check=False, capture_output=True, text=True, timeout=60).stdout.strip()
+            == python_version
+        )
     except OSError:
         return False
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
     """One process at a time makes a thing of the cache; the others wait and find it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f"{path.name}.guard").open("w") as guard:

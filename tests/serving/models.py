@@ -70,7 +70,12 @@ class Nested(mlflow.pyfunc.PythonModel):
 def column_models():
     kinds = ["boolean", "integer", "long", "float", "double", "string", "binary", "datetime"]
     names = ["flag", "small", "large", "single", "real", "text", "raw", "moment"]
-    yield "table", Table(), Schema([ColSpec("long", "rooms"), ColSpec("double", "area"), ColSpec("string", "city")]), None
+    yield (
+        "table",
+        Table(),
+        Schema([ColSpec("long", "rooms"), ColSpec("double", "area"), ColSpec("string", "city")]),
+        None,
+    )
     yield "text", Text(), Schema([ColSpec("string")]), None
     yield "kinds", Kinds(), Schema([ColSpec(kind, name) for kind, name in zip(kinds, names)]), None
     try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SERVING = Path(__file__).parents[2] / "mlaz_ci" / "serving"
+SCORING_SCRIPT = Path(__file__).parents[2] / "mlaz_ci" / "serving" / "score.py"
 START_TIMEOUT_S = 180.0
 
 
@@ -61,12 +61,21 @@ class Served:
 
 @contextmanager
 def serve(
-    python: Path, model_folder: Path, home: Path, variables: Mapping[str, str] | None = None
+    python: Path,
+    model_folder: Path,
+    home: Path,
+    variables: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Iterator[Served]:
-    """Start the service in folder `home` as a deployment lays it out, and stop it. A failed start raises with its log."""
-    home.mkdir(parents=True, exist_ok=True)
-    for script in SERVING.glob("score*.py"):
-        shutil.copy(script, home)
+    """Start the service and stop it. A failed start raises with its log.
+
+    `home` is laid out as Azure lays out a container: the script and `files` in a folder of their own below AML_APP_ROOT.
+    """
+    code = home / "code"
+    code.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SCORING_SCRIPT, code)
+    for name, text in (files or {}).items():
+        (code / name).write_text(text)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()
@@ -76,7 +85,7 @@ def serve(
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "AML_APP_ROOT": str(home),
-        "AZUREML_ENTRY_SCRIPT": "score.py",
+        "AZUREML_ENTRY_SCRIPT": "code/score.py",
         "AZUREML_MODEL_DIR": str(model_folder),
         "OMP_NUM_THREADS": "1",
         **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS")},

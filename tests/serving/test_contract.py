@@ -36,10 +36,7 @@ def examples() -> list[tuple[str, Any, str, Any]]:
     """The worked examples of the document: (model, request, "answer" or "refusal", response), in its order."""
     found = EXAMPLES.findall(DOCUMENT.read_text())
     pairs = zip(found[::2], found[1::2], strict=True)
-    return [
-        (model, json.loads(body), kind, json.loads(response))
-        for (_, model, body), (kind, _, response) in pairs
-    ]
+    return [(model, json.loads(body), kind, json.loads(response)) for (_, model, body), (kind, _, response) in pairs]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +203,14 @@ def test_score__pythons_nan_tokens__are_read_as_the_strings_are(service: Service
 
 @pytest.mark.parametrize(
     ("column", "given"),
-    [("raw", "no base64!"), ("moment", "yesterday, late"), ("moment", 5), ("moment", "9999-01-01"), ("flag", 1), ("small", 2**31)],
+    [
+        ("raw", "no base64!"),
+        ("moment", "yesterday, late"),
+        ("moment", 5),
+        ("moment", "9999-01-01"),
+        ("flag", 1),
+        ("small", 2**31),
+    ],
     ids=repr,
 )
 def test_score__a_value_of_another_form__is_400_at_its_column(service: ServiceOf, column: str, given: Any) -> None:
@@ -358,7 +362,9 @@ def test_score__objects_arrays_and_maps__are_checked_and_kept(service: ServiceOf
     expected = [{**record, "person": {"name": "Ada", "weight": 60.0}, "scores": [1.0, 2.5]}]
     assert service("nested").score({"dataframe_records": [record]}).json == expected
     assert service("nested").score({"inputs": record}).json == expected
-    assert service("nested").score({"dataframe_records": [{**record, "note": "n"}]}).json == [{**expected[0], "note": "n"}]
+    assert service("nested").score({"dataframe_records": [{**record, "note": "n"}]}).json == [
+        {**expected[0], "note": "n"}
+    ]
     for field, wrong in {
         "person[0].name": {"person": {}},
         "person[0].age": {"person": {"name": "Ada", "age": 1}},

@@ -78,7 +78,7 @@ class Connection:
 
     @cached_property
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self._environ, self._scheme, self._notify)
+        return Surroundings(self.uri, self._scheme, self._environ, self._notify)
 
     def _on_this_machine(self, folder: Path, uri: str) -> Path:
         """A run without artifacts has no folder yet; a server on another machine has not even their root here."""

@@ -96,7 +96,6 @@ class Locator:
 
     def _of_version(self, source: VersionSource) -> Located:
         tracking = self._connection.tracking
-        wanted = f"models:/{source.name}" + (f"@{source.alias}" if source.alias else f"/{source.version}")
         try:
             if source.alias:
                 version = tracking.version_by_alias(source.name, source.alias)
@@ -106,7 +105,7 @@ class Locator:
                 version = tracking.version(source.name, str(source.version))
             location = tracking.version_location(version)
         except Missing as error:
-            raise self._no_model(wanted, error) from error
+            raise self._no_model(uri_of(source), error) from error
         uri = f"models:/{version.name}/{version.version}"
         location, model = self._followed(uri, location)
         return Located(uri=uri, location=location, run=self._run_of(version.run_id), model=model, version=version)
@@ -131,7 +130,7 @@ class Locator:
         try:
             model = self._connection.tracking.logged_model(source.model_id)
         except Missing as error:
-            raise self._no_model(f"models:/{source.model_id}", error) from error
+            raise self._no_model(uri_of(source), error) from error
         run = self._run_of(model.run_id)
         return Located(uri=f"models:/{model.model_id}", location=model.artifact_uri, run=run, model=model)
 
@@ -146,6 +145,19 @@ class Locator:
         return ModelNotFound(
             f"There is no {wanted} at {masked(self._connection.uri)}: {error}.", upstream_code=error.upstream_code
         )
+
+
+def uri_of(source: RunSource | VersionSource | LoggedModelSource) -> str:
+    """What was asked for, in mlflow's own form."""
+    match source:
+        case RunSource():
+            return f"runs:/{source.run_id}/{source.path}"
+        case VersionSource():
+            return f"models:/{source.name}" + (f"@{source.alias}" if source.alias else f"/{source.version}")
+        case LoggedModelSource():
+            return f"models:/{source.model_id}"
+        case _:
+            assert_never(source)
 
 
 def sentence(paths: Sequence[str]) -> str:

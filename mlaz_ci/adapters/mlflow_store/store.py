@@ -12,7 +12,7 @@ from mlaz_ci.adapters.mlflow_store.connection import Connection
 from mlaz_ci.adapters.mlflow_store.download import download_folder, is_disk_full
 from mlaz_ci.adapters.mlflow_store.facts import read_facts
 from mlaz_ci.adapters.mlflow_store.folder import FolderArtifacts
-from mlaz_ci.adapters.mlflow_store.locate import Located, Locator, sentence
+from mlaz_ci.adapters.mlflow_store.locate import Located, Locator, sentence, uri_of
 from mlaz_ci.adapters.mlflow_store.location import masked, secrets_of
 from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, RunRecord, TooLarge
 from mlaz_ci.checks.kept_lock import read_kept_lock, render_kept_lock
@@ -60,9 +60,8 @@ class MlflowStore:
                     f"`model-uri` names a model of the Azure ML registry {source.registry}, which this version does not read."
                 )
             case _:
-                located = self._locator.locate(source)
-                with _readable(located.uri):
-                    return self._describe(source, located, name)
+                with _readable(uri_of(source)):
+                    return self._describe(source, self._locator.locate(source), name)
 
     def fetch(self, model: ModelRef, destination: Path, progress: Progress) -> None:
         """`destination` is replaced if it is there: it never holds half a model."""

@@ -39,12 +39,12 @@ _DENIED_CODES = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNA
 class Surroundings:
     """What mlflow reads from the process while we call it, put back afterwards."""
 
-    def __init__(self, environ: Mapping[str, str], scheme: str, notify: Callable[[str], None]) -> None:
+    def __init__(self, uri: str, scheme: str, environ: Mapping[str, str], notify: Callable[[str], None]) -> None:
         self.is_overridden = False
         self._variables = {**_BOUNDED, **{key: value for key, value in environ.items() if value}, **_QUIET}
         self._scheme = scheme
         self._notify = notify
-        self._secrets = secrets_of("", environ)
+        self._secrets = secrets_of(uri, environ)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -116,6 +116,13 @@ def _translate_mlflow(error: Any, text: str) -> Exception:
             usually=line,
             remedy="Run `mlflow db upgrade` on it (back it up first), or `mlflow server` with the version that made it, "
             "and pass the server's http address as `tracking-uri`.",
+            upstream_code=code,
+        )
+    elif f"{_FILE_STORE_OVERRIDE}=true" in text:
+        translated = StoreNotSupported(
+            f"The tracking store is a folder of files, and {_FILE_STORE_OVERRIDE} forbids mlflow to open it.",
+            usually=line,
+            remedy=f"Unset {_FILE_STORE_OVERRIDE}, or move the store to a database with `mlflow migrate-filestore`.",
             upstream_code=code,
         )
     elif type(error).__name__.startswith("Unsupported") or "unsupported URI" in text:

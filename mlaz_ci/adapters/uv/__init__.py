@@ -76,7 +76,8 @@ class UvResolver:
         prefer_lowest: bool = False,
     ) -> Resolution:
         indexes = read_indexes(self._environ)
-        arguments = ["pip", "compile", "requirements.in", "--no-header", "--no-annotate", "--generate-hashes"]
+        arguments = ["pip", "compile", "requirements.in", "--no-config", "--no-header", "--no-annotate"]
+        arguments += ["--generate-hashes", *_building(is_allowed=build_from_source)]
         arguments += ["--python-version", python_version, "--python-platform", PYTHON_PLATFORM]
         arguments += self._interpreter_for(python_version, build_from_source=build_from_source)
         if prefer_lowest:
@@ -105,11 +106,12 @@ class UvResolver:
         try:
             with self._room(indexes, build_from_source=self._build_from_source) as (folder, environment):
                 (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
-                venv = ["venv", "--python", str(python), "--no-project", str(destination)]
+                venv = ["venv", "--no-config", "--no-project", "--python", str(python), str(destination)]
                 made = run_uv(venv, environment=environment, folder=folder, timeout_s=120.0)
                 _demand(made, f"The environment {lock.hash} could not be created.")
                 interpreter = str(destination / "bin" / "python")
-                sync = ["pip", "sync", "lock.txt", "--require-hashes", "--python", interpreter]
+                sync = ["pip", "sync", "lock.txt", "--no-config", "--require-hashes", "--python", interpreter]
+                sync += _building(is_allowed=self._build_from_source)
                 watch = _DownloadWatch(progress)
                 done = run_uv(
                     sync,
@@ -131,7 +133,7 @@ class UvResolver:
     def _install_python(self, python_version: str, indexes: Indexes) -> Path:
         with self._room(indexes, build_from_source=False) as (folder, environment):
             done = run_uv(
-                ["python", "install", "--no-bin", python_version],
+                ["python", "install", "--no-config", "--no-bin", python_version],
                 environment={**environment, "UV_PYTHON_DOWNLOADS": "manual"},
                 folder=folder,
                 timeout_s=300.0,
@@ -167,7 +169,6 @@ class UvResolver:
                 "UV_CACHE_DIR": str(self._cache_folder()),
                 "UV_PYTHON_INSTALL_DIR": str(python_folder(self._environ)),
                 **indexes.variables,
-                "UV_NO_CONFIG": "1",
                 "UV_NO_PROGRESS": "1",
                 "UV_PYTHON_DOWNLOADS": "never",
                 "NETRC": str(netrc),
@@ -175,8 +176,6 @@ class UvResolver:
             }
             if build_from_source:
                 _hide_our_environment()
-            else:
-                environment["UV_NO_BUILD"] = "1"
             yield folder, environment
 
     def _cache_folder(self) -> Path:
@@ -210,6 +209,11 @@ class _DownloadWatch:
         elif match["verb"] == "Downloaded":
             self._done_mib += self._sizes_mib.get(match["name"], 0.0)
         self._progress.update(self._done_mib, sum(self._sizes_mib.values()), "MiB")
+
+
+def _building(*, is_allowed: bool) -> list[str]:
+    # The option, not a variable: `uv pip` reads none for it.
+    return [] if is_allowed else ["--no-build"]
 
 
 def _resolution(done: Completed, indexes: Indexes, timeout_s: float) -> Resolution:

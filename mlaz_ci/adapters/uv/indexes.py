@@ -88,6 +88,9 @@ def read_indexes(environ: Mapping[str, str]) -> Indexes:
     if bundle and "SSL_CERT_FILE" not in asked:
         variables["SSL_CERT_FILE"] = bundle
     lines = [f"machine {host} login {user} password {word}\n" for host, (user, word) in logins.of_host.items()]
+    has_own_default = any(name in asked for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_NO_INDEX"))
+    if places and not has_own_default:
+        places.insert(0, "the default package index")
     return Indexes(variables=variables, netrc="".join(lines), description=", ".join(places))
 
 

@@ -46,7 +46,10 @@ def lock() -> Lock:
 @pytest.fixture(scope="session")
 def models(lock: Lock, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of models: v1 v2 v3 v4 (each answers its own name), broken, hostile, slow."""
-    folder = tmp_path_factory.mktemp("models")
+    return make_models(lock, tmp_path_factory.mktemp("models"))
+
+
+def make_models(lock: Lock, folder: Path) -> Path:
     python = environments.environment(lock.text, lock.python_version)
     made = subprocess.run([python, MODELS_SCRIPT, folder], check=False, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr
@@ -126,7 +129,7 @@ class Machine:
         return found
 
     def workers(self, deployment: str, *, service: str = SERVICE) -> list[int]:
-        return [pid for pid in group_of(self.process(deployment, service=service)["pid"])[1:]]
+        return group_of(self.process(deployment, service=service)["pid"])[1:]
 
 
 def wait_for(look: Callable[[], T], is_enough: Callable[[T], bool], *, limit_s: float = 60.0) -> T:

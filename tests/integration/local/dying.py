@@ -21,9 +21,7 @@ def main() -> None:
     event, name = point.split()
     machine = Machine(
         home=Path(os.environ["MLAZ_TEST_HOME"]),
-        lock=Lock(
-            text=os.environ["MLAZ_TEST_LOCK"], python_version=PYTHON, server_range="==1.5.*", base_image="base"
-        ),
+        lock=Lock(text=os.environ["MLAZ_TEST_LOCK"], python_version=PYTHON, server_range="==1.5.*", base_image="base"),
         models=Path(os.environ["MLAZ_TEST_MODELS"]),
         environ={"PATH": os.environ["PATH"]},
     )

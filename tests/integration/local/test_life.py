@@ -37,7 +37,7 @@ def test_deploy__default_host__listens_on_loopback_alone(machine: Machine) -> No
     listening = {
         line.split()[1].partition(":")[0]
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and int(line.split()[1].partition(":")[2], 16) in {machine.facts().port}
+        if line.split()[3] == "0A" and int(line.split()[1].partition(":")[2], 16) == machine.facts().port
     }
     assert listening == {"0100007F"}
 

@@ -62,8 +62,12 @@ class Load:
                 self.failures.append(f"{response.status} {body[:200]!r}")
 
     def await_requests(self, number: int) -> None:
-        begun = self.answers.total()
-        wait_for(lambda: self.answers.total(), lambda total: total >= begun + number or bool(self.failures))
+        begun = self.seen().total()
+        wait_for(self.seen, lambda seen: seen.total() >= begun + number or bool(self.failures))
+
+    def seen(self) -> Counter[str]:
+        with self.lock:
+            return Counter(self.answers)
 
     def stop(self) -> None:
         self.is_over.set()
@@ -79,10 +83,11 @@ def test_shift__under_load_over_fresh_and_kept_connections__loses_no_request(mac
         load.await_requests(REQUESTS_PER_PHASE)
         for generation, model in enumerate(TAKEOVERS, start=2):
             machine.deploy(f"g{generation}", model, workers=2)
-            seen = dict(load.answers)
+            seen = load.seen()
             load.await_requests(REQUESTS_PER_PHASE)
-            late = {name: load.answers[name] - seen.get(name, 0) for name in load.answers if name != model}
-            assert sum(late.values()) <= len(load.threads), f"answers of old versions after the takeover: {late}"
+            late = load.seen() - seen
+            del late[model]
+            assert late.total() <= len(load.threads), f"answers of old versions after the takeover: {late}"
     finally:
         load.stop()
     assert load.failures == []

@@ -63,7 +63,7 @@ def serve_answers(otherwise: Answer, answers: Mapping[str, list[Answer]] | None 
             self.wfile.write(answer.body)
             self.close_connection = True
 
-        do_POST = do_PUT = do_GET
+        do_POST = do_PUT = do_GET  # noqa: N815 (the names that http.server calls)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -38,7 +38,7 @@ def test_fetch__run__the_bytes_that_mlflow_downloads(
     store.fetch(model, tmp_path / "models" / "here", progress)
 
     assert files_of(tmp_path / "models" / "here") == files_of(logged.downloads)
-    assert os.listdir(tmp_path / "models") == ["here"]
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["here"]
     assert progress.updates[-1] == (model.size_bytes, model.size_bytes, "bytes")
     assert [done for done, _, _ in progress.updates] == sorted(done for done, _, _ in progress.updates)
 
@@ -126,7 +126,7 @@ def test_fetch__disk_too_small__disk_full_before_the_first_byte(
     with pytest.raises(DiskFull):
         store.fetch(model, small_disk / "model", progress)
 
-    assert os.listdir(small_disk) == []
+    assert list((small_disk).iterdir()) == []
     assert progress.updates == []
 
 
@@ -144,7 +144,7 @@ def test_fetch__disk_full_on_the_way__disk_full_and_nothing_left(
 
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.ENOSPC
-    assert os.listdir(small_disk) == []
+    assert list((small_disk).iterdir()) == []
 
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -179,7 +179,7 @@ def test_fetch__connection_breaks_in_a_file__server_failed_and_nothing_left(
         with pytest.raises(TrackingServerFailed):
             store.fetch(model, tmp_path / "models" / "model", progress)
 
-    assert os.listdir(tmp_path / "models") == []
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_fetch__connection_breaks_once__downloaded_all_the_same(
@@ -283,7 +283,7 @@ def test_fetch__download_of_a_killed_process__removed_but_not_a_living_ones(
     finally:
         os.close(alive)
 
-    assert sorted(os.listdir(target)) == [".model.part-alive", "model"]
+    assert sorted(path.name for path in target.iterdir()) == [".model.part-alive", "model"]
 
 
 def test_fetch__destination_there_already__replaced(
@@ -297,7 +297,7 @@ def test_fetch__destination_there_already__replaced(
 
     store.fetch(store.resolve(PathSource(path=source), name=None), target, progress)
 
-    assert os.listdir(target) == ["MLmodel"]
+    assert [path.name for path in target.iterdir()] == ["MLmodel"]
 
 
 def test_fetch__folder_not_writable__told(open_store: OpenStore, tmp_path: Path, progress: RecordingProgress) -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlaz_ci.checks.mlmodel import InputExample, assemble_facts, digest_facts, parse_mlmodel, render_example
+from mlaz_ci.checks.mlmodel import (
+    InputExample,
+    MlmodelDocument,
+    assemble_facts,
+    digest_facts,
+    parse_mlmodel,
+    render_example,
+)
 from mlaz_ci.errors import ModelNotServable
 
 PLACE = "runs:/4dfe50d9/model/MLmodel"
@@ -65,8 +72,12 @@ utc_time_created: '2022-11-01 10:11:12.5'
 """
 
 
-def parse(text: str) -> object:
-    return parse_mlmodel(text.encode(), place=PLACE)
+def outcome(content: bytes) -> tuple[MlmodelDocument | None, str]:
+    """The document, or what was told. Anything else than these two is a failure of the test."""
+    try:
+        return parse_mlmodel(content, place=PLACE), ""
+    except ModelNotServable as error:
+        return None, error.what
 
 
 def test_parse_mlmodel__of_mlflow_3__all_facts() -> None:
@@ -182,12 +193,9 @@ def test_parse_mlmodel__conda_file_outside_the_folder__default_name() -> None:
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_parse_mlmodel__any_bytes__document_or_told(content: bytes) -> None:
-    try:
-        document = parse_mlmodel(content, place=PLACE)
-    except ModelNotServable as error:
-        assert PLACE in error.what
-    else:
-        json.dumps(document.flavors)
+    document, told = outcome(content)
+
+    assert PLACE in told if document is None else json.dumps(document.flavors)
 
 
 VALUES = st.recursive(
@@ -208,10 +216,9 @@ KEYS = [
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES))
 def test_parse_mlmodel__any_values_under_its_keys__document_or_told(values: dict[str, object]) -> None:
-    try:
-        parse_mlmodel(json.dumps({"flavors": {}, **values}).encode(), place=PLACE)
-    except ModelNotServable as error:
-        assert PLACE in error.what
+    document, told = outcome(json.dumps({"flavors": {}, **values}).encode())
+
+    assert PLACE in told or document is not None
 
 
 EXAMPLES = {

@@ -57,10 +57,9 @@ def test_parse_request__everything_built__is_in_the_request() -> None:
             "tracking-uri": "sqlite:///mlflow.db",
             "service-name": "churn",
             "deployment-name": "blue",
-            "description": "a\nb",
             "tags": "team=risk",
             "environment-variables": "A=1",
-            "wait": "no",
+            "wait": "yes",
             "deadline-minutes": "0.5",
             "smoke-test": "best-effort",
             "smoke-test-file": "tests/body.json",
@@ -81,14 +80,9 @@ def test_parse_request__everything_built__is_in_the_request() -> None:
         "sqlite:///mlflow.db",
         "blue",
     )
-    assert (request.description, request.tags, request.take_over, request.owner) == (
-        "a\nb",
-        {"team": "risk"},
-        "churn",
-        "team-risk",
-    )
+    assert (request.tags, request.take_over, request.owner) == ({"team": "risk"}, "churn", "team-risk")
     assert request.shape == LocalShape(port=8080, workers=2, request_timeout_s=5, environment_variables={"A": "1"})
-    assert (request.wait, request.dry_run, request.relock, request.build_from_source) == (False, True, True, True)
+    assert (request.wait, request.dry_run, request.relock, request.build_from_source) == (True, True, True, True)
     assert (request.deadline_s, request.smoke_test, request.on_failure) == (30, SmokeTest.BEST_EFFORT, OnFailure.KEEP)
     assert request.smoke_test_file == HERE / "tests/body.json"
     assert request.request_file == Path("/abs/request.json")
@@ -151,6 +145,8 @@ def test_parse_request__on_github__belongs_to_the_repository() -> None:
             NotInThisVersion,
             "`subscription-id`, `resource-group`, `workspace-name`",
         ),
+        ({**DEPLOY, "wait": "false"}, NotInThisVersion, "`wait`"),
+        ({**DEPLOY, "description": "a sentence"}, NotInThisVersion, "`description`"),
         ({**DEPLOY, "preview": "true"}, NotInThisVersion, "`preview`"),
         ({**DEPLOY, "client-id": GUID}, NotInThisVersion, "`client-id`"),
         ({**DEPLOY, "creds": "{"}, InvalidInput, "`creds`"),

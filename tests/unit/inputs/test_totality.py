@@ -158,7 +158,7 @@ FORMLESS = {"tags", "environment-variables"}  # as a string they have a form of 
 @pytest.mark.parametrize(
     "name", [*(row.name for row in INPUTS.values() if row.config is not ConfigUse.NEVER), *LOCAL_KEYS]
 )
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_schema__what_it_accepts__parse_config_accepts(name: str, data: st.DataObject) -> None:
     value = data.draw(values_of_schema(LOCAL_KEYS.get(name) or INPUTS[name]))

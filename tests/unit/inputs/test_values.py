@@ -173,4 +173,7 @@ def test_input__every_part_of_its_row__is_in_the_description() -> None:
     row = Input(
         name="x", group=Group.HOW, says="Says.", kind=Kind.CHOICE, values=SmokeTest, default="off", is_built=False
     )
-    assert row.description == "Says. One of `required`, `best-effort`, `off`. Default: `off`. Not in this version."
+    assert (
+        row.description
+        == "Says. One of `required`, `best-effort`, `off`. Default: `off`. No other value in this version."
+    )

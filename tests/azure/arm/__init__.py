@@ -1,0 +1,36 @@
+"""Azure Resource Manager's rooms: subscriptions, the workspace and all that stands in it, and the scoring hosts."""
+
+from __future__ import annotations
+
+from tests.azure.arm import (
+    assets,
+    authorization,
+    autoscale,
+    computes,
+    datastores,
+    deployments,
+    endpoints,
+    operations,
+    quotas,
+    scoring,
+    subscriptions,
+    workspaces,
+)
+from tests.azure.routing import Room
+
+ROOMS: tuple[Room, ...] = (
+    subscriptions.room,
+    authorization.room,
+    workspaces.room,
+    operations.room,
+    computes.room,
+    computes.regional,
+    datastores.room,
+    assets.room,
+    endpoints.room,
+    deployments.room,
+    quotas.room,
+    autoscale.room,
+    scoring.room,
+    scoring.clusters,
+)

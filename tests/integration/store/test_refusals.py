@@ -1,0 +1,317 @@
+"""Stores that cannot be read: each error says whose turn it is, and none shows a credential."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlaz_ci.errors import (
+    InvalidInput,
+    MissingInput,
+    MlazError,
+    ModelPathNotFound,
+    NotInThisVersion,
+    RunNotFound,
+    StoreNotSupported,
+    TrackingAccessDenied,
+    TrackingServerFailed,
+)
+from mlaz_ci.models import RunSource
+from tests.fakes.platform import RecordingPlatform
+from tests.integration.store import stores
+from tests.integration.store.answers import Answer, of_json, serve_answers
+from tests.integration.store.conftest import OpenStore
+
+ROOT = Path(__file__).parents[3]
+SOURCE = RunSource(run_id="4dfe50d9a74d471cbd58ab2ca25ad704", path="model")
+RUN_PATH = "/api/2.0/mlflow/runs/get"
+NO_SUCH_RUN = of_json({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run 'x' not found."}, status=404)
+LOGIN_PAGE = Answer(body=b"<!doctype html><title>Sign in</title>", content_type="text/html; charset=utf-8")
+THIS_PYTHON = ".".join(str(part) for part in sys.version_info[:3])
+CANARY = "c4nary/p@ss"
+
+ANSWERS = {
+    "401": (Answer(status=401, body=b"You are not authenticated."), TrackingAccessDenied, "401"),
+    "403 of MLflow": (
+        of_json({"error_code": "PERMISSION_DENIED", "message": "Permission denied"}, status=403),
+        TrackingAccessDenied,
+        "PERMISSION_DENIED",
+    ),
+    "400 that means 403": (
+        of_json({"error_code": "CUSTOMER_UNAUTHORIZED", "message": "no"}, status=400),
+        TrackingAccessDenied,
+        "CUSTOMER_UNAUTHORIZED",
+    ),
+    "404 of MLflow": (NO_SUCH_RUN, RunNotFound, "RESOURCE_DOES_NOT_EXIST"),
+    "404 page": (Answer(status=404, body=b"<html>", content_type="text/html"), TrackingServerFailed, None),
+    "404 empty": (Answer(status=404), TrackingServerFailed, None),
+    "500": (Answer(status=500, body=b"Traceback"), TrackingServerFailed, "500"),
+    "502 page": (Answer(status=502, body=b"<html>", content_type="text/html"), TrackingServerFailed, "502"),
+    "500 of MLflow": (
+        of_json({"error_code": "INTERNAL_ERROR", "message": "database is locked"}, status=500),
+        TrackingServerFailed,
+        "INTERNAL_ERROR",
+    ),
+    "429": (Answer(status=429, headers={"Retry_After": "0"}), TrackingServerFailed, "429"),
+    "login page": (LOGIN_PAGE, TrackingServerFailed, None),
+    "no JSON": (Answer(body=b"{"), TrackingServerFailed, None),
+    "deep JSON": (Answer(body=b"[" * 100_000), TrackingServerFailed, None),
+    "a list": (of_json([]), TrackingServerFailed, None),
+    "another service's JSON": (of_json({"status": "ok"}), TrackingServerFailed, None),
+    "a run that is none": (of_json({"run": "yes"}), TrackingServerFailed, None),
+    "cut off": (Answer(body=b'{"run": ', claimed_length=500), TrackingServerFailed, None),
+}
+
+
+@pytest.mark.parametrize(("answer", "error", "code"), ANSWERS.values(), ids=ANSWERS)
+def test_resolve__server_answers_badly__whose_turn_it_is(
+    open_store: OpenStore, platform: RecordingPlatform, answer: Answer, error: type[MlazError], code: str | None
+) -> None:
+    with serve_answers(answer) as server:
+        host = server.uri.removeprefix("http://")
+        tracking_uri = f"http://someone:{CANARY.replace('/', '%2F').replace('@', '%40')}@{host}"
+        with pytest.raises(error) as caught:
+            open_store(tracking_uri).resolve(SOURCE, name=None)
+
+    assert type(caught.value) is error
+    if code is not None:
+        assert caught.value.upstream_code == code
+    for secret in (CANARY, "c4nary%2Fp%40ss"):
+        assert secret not in str(caught.value) + platform.text
+    assert caught.value.cause_text
+    assert caught.value.remedy_text
+
+
+def test_resolve__server_fails_for_a_while__asked_again(open_store: OpenStore) -> None:
+    bad = [Answer(status=503), Answer(status=500), Answer(status=429, headers={"Retry_After": "0"})]
+    with serve_answers(Answer(status=404), {RUN_PATH: [*bad, NO_SUCH_RUN]}) as server, pytest.raises(RunNotFound):
+        open_store(server.uri).resolve(SOURCE, name=None)
+
+    assert len(server.requests) == 4
+
+
+def test_resolve__retries_set_by_the_user__as_many(open_store: OpenStore) -> None:
+    with serve_answers(Answer(status=503)) as server, pytest.raises(TrackingServerFailed):
+        open_store(server.uri, {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}).resolve(SOURCE, name=None)
+
+    assert len(server.requests) == 2
+
+
+def test_resolve__nobody_listens__server_failed(open_store: OpenStore) -> None:
+    uri = f"http://127.0.0.1:{stores.free_port()}"
+    with pytest.raises(TrackingServerFailed, match="Connection refused") as caught:
+        open_store(uri).resolve(SOURCE, name=None)
+
+    assert caught.value.exit_code == 6
+    assert caught.value.retryable
+
+
+def test_resolve__unknown_host__server_failed(open_store: OpenStore) -> None:
+    with pytest.raises(TrackingServerFailed, match=r"mlflow\.invalid"):
+        open_store("https://mlflow.invalid").resolve(SOURCE, name=None)
+
+
+def test_resolve__https_to_an_http_server__told_at_once(open_store: OpenStore) -> None:
+    with serve_answers(NO_SUCH_RUN) as server, pytest.raises(TrackingServerFailed, match=r"(?i)ssl"):
+        open_store(server.uri.replace("http:", "https:")).resolve(SOURCE, name=None)
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+CREDENTIALS = {
+    "none": ({}, "", None),
+    "user and password": (
+        {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "pä:ss"},
+        "",
+        basic("ann", "pä:ss"),
+    ),
+    "token": ({"MLFLOW_TRACKING_TOKEN": "t0ken"}, "", "Bearer t0ken"),
+    "password beats token": (
+        {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "x", "MLFLOW_TRACKING_TOKEN": "t0ken"},
+        "",
+        basic("ann", "x"),
+    ),
+    "in the address": ({}, "ann:p%40ss@", basic("ann", "p@ss")),
+}
+
+
+@pytest.mark.parametrize(("environ", "user_info", "expected"), CREDENTIALS.values(), ids=CREDENTIALS)
+def test_resolve__credentials__sent_as_mlflow_sends_them(
+    open_store: OpenStore, environ: dict[str, str], user_info: str, expected: str | None
+) -> None:
+    with serve_answers(NO_SUCH_RUN) as server, pytest.raises(RunNotFound):
+        open_store(server.uri.replace("://", f"://{user_info}"), environ).resolve(SOURCE, name=None)
+
+    assert [sent for _, _, sent in server.requests] == [expected]
+
+
+def test_resolve__credentials_file_of_mlflow__used(open_store: OpenStore, tmp_path: Path) -> None:
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text(
+        "[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = 100%\n"
+    )
+    with serve_answers(NO_SUCH_RUN) as server, pytest.raises(RunNotFound):
+        open_store(server.uri).resolve(SOURCE, name=None)
+
+    assert [sent for _, _, sent in server.requests] == [basic("ann", "100%")]
+
+
+def test_resolve__redirected_to_another_host__credentials_stay(open_store: OpenStore) -> None:
+    with serve_answers(NO_SUCH_RUN) as other:
+        elsewhere = other.uri.replace("127.0.0.1", "localhost") + "/elsewhere"
+        with serve_answers(Answer(status=302, headers={"Location": elsewhere})) as server, pytest.raises(RunNotFound):
+            open_store(server.uri, {"MLFLOW_TRACKING_TOKEN": "t0ken"}).resolve(SOURCE, name=None)
+
+    assert [sent for _, _, sent in server.requests] == ["Bearer t0ken"]
+    assert [sent for _, _, sent in other.requests] == [None]
+
+
+ADDRESSES = {
+    "azureml": ("azureml://westeurope.api.azureml.ms/mlflow/v1.0/x", NotInThisVersion),
+    "typo in the scheme": ("htps://mlflow.example.com", InvalidInput),
+    "no host": ("https://", InvalidInput),
+    "space": ("http://my host:5000", InvalidInput),
+    "port out of range": ("http://host:99999999", InvalidInput),
+    "broken IPv6": ("http://[::1", InvalidInput),
+    "control character": ("http://host\r\nX: y", InvalidInput),
+    "missing folder": ("./no/such/mlruns", InvalidInput),
+    "missing file: URI": ("file:///no/such/mlruns", InvalidInput),
+    "missing database": ("sqlite:///no-such.db", InvalidInput),
+    "sqlite in memory": ("sqlite://", InvalidInput),
+    "nothing": (None, MissingInput),
+}
+
+
+@pytest.mark.parametrize(("tracking_uri", "error"), ADDRESSES.values(), ids=ADDRESSES)
+def test_resolve__address_of_no_store__told_and_nothing_made(
+    open_store: OpenStore, tmp_path: Path, tracking_uri: str | None, error: type[MlazError]
+) -> None:
+    with pytest.raises(error, match="tracking-uri") as caught:
+        open_store(tracking_uri).resolve(SOURCE, name=None)
+
+    assert caught.value.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resolve__no_address_but_mlflow_db_in_the_folder__that_store(open_store: OpenStore, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database")
+
+    with pytest.raises(MlazError) as caught:
+        open_store(None).resolve(SOURCE, name=None)
+
+    assert "file is not a database" in caught.value.what
+    assert caught.value.exit_code == 6
+
+
+def test_resolve__artifacts_on_the_servers_own_disk__store_not_supported(open_store: OpenStore) -> None:
+    info = {"run_id": "r1", "experiment_id": "0", "artifact_uri": "/srv/mlartifacts/0/r1/artifacts"}
+    answers = {
+        RUN_PATH: [of_json({"run": {"info": info, "data": {}}})],
+        "/api/2.0/mlflow/logged-models/search": [of_json({})],
+    }
+    with serve_answers(Answer(status=404), answers) as server, pytest.raises(StoreNotSupported, match="own machine"):
+        open_store(server.uri).resolve(SOURCE, name=None)
+
+
+@pytest.mark.parametrize("uri", ["", "http://[", "mlflow-artifacts:/0/r1", "\0"])
+def test_resolve__artifacts_at_no_place__model_path_not_found(open_store: OpenStore, uri: str) -> None:
+    info = {"run_id": "r1", "experiment_id": "0", "artifact_uri": uri}
+    answers = {
+        RUN_PATH: [of_json({"run": {"info": info, "data": {}}})],
+        "/api/2.0/mlflow/logged-models/search": [of_json({})],
+        "/api/2.0/mlflow-artifacts/artifacts": [of_json({})],
+    }
+    with serve_answers(Answer(status=404), answers) as server, pytest.raises(ModelPathNotFound):
+        open_store(server.uri).resolve(SOURCE, name=None)
+
+
+def resolve_by(python: Path, tracking_uri: str, run_id: str, tmp_path: Path) -> tuple[str, str]:
+    """Resolves in another environment; the outcome in one line, and what was said on stderr."""
+    script = (
+        "import json, os, sys\n"
+        "from mlaz_ci.adapters.mlflow_store import MlflowStore\n"
+        "from mlaz_ci.errors import MlazError\n"
+        "from mlaz_ci.models import RunSource\n"
+        "from tests.fakes.platform import RecordingPlatform\n"
+        "store = MlflowStore(sys.argv[1], dict(os.environ), RecordingPlatform())\n"
+        "try:\n"
+        "    model = store.resolve(RunSource(run_id=sys.argv[2], path='model'), name=None)\n"
+        "    print(model.facts.python_version)\n"
+        "except MlazError as error:\n"
+        "    print(error.kind(), error.remedy_text)\n"
+    )
+    done = subprocess.run(
+        [str(python), "-c", script, tracking_uri, run_id],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**stores.surroundings(), "PYTHONPATH": str(ROOT)},
+    )
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize("kind", ["on_server", "in_files"])
+def test_resolve__mlflow_skinny_alone__reads_servers_and_files(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    logged = request.getfixturevalue(kind)
+
+    outcome, chatter = resolve_by(stores.skinny_python(), logged.tracking_uri, logged.run_id, tmp_path)
+
+    assert (outcome, chatter) == (THIS_PYTHON, "")
+
+
+def test_resolve__database_with_mlflow_skinny_alone__offers_a_server(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    logged = request.getfixturevalue("in_sqlite")
+
+    outcome, chatter = resolve_by(stores.skinny_python(), logged.tracking_uri, logged.run_id, tmp_path)
+
+    assert outcome.startswith("store-not-supported Install `mlaz-ci[stores]`, or run `mlflow server`")
+    assert chatter == ""
+
+
+def test_resolve__database_of_an_older_mlflow__told_to_upgrade(open_store: OpenStore, tmp_path: Path) -> None:
+    database = tmp_path / "old" / "mlflow.db"
+    database.parent.mkdir()
+    make = "import sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); print(mlflow.start_run().info.run_id)"
+    uri = f"sqlite:///{database}"
+    made = subprocess.run(
+        [str(stores.mlflow_2_database_python()), "-c", make, uri],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=database.parent,
+        env={**stores.surroundings(), **stores.QUIET},
+    )
+
+    with pytest.raises(StoreNotSupported, match="made by another version of mlflow") as caught:
+        open_store(uri).resolve(RunSource(run_id=made.stdout.split()[-1], path="model"), name=None)
+
+    assert "mlflow db upgrade" in caught.value.remedy_text
+
+
+def test_resolve__file_store_forbidden_by_the_user__told(request: pytest.FixtureRequest, open_store: OpenStore) -> None:
+    logged = request.getfixturevalue("in_files")
+    store = open_store(logged.tracking_uri, {"MLFLOW_ALLOW_FILE_STORE": "false"})
+
+    with pytest.raises(StoreNotSupported, match="MLFLOW_ALLOW_FILE_STORE forbids"):
+        store.resolve(RunSource(run_id=logged.run_id, path="model"), name=None)
+
+
+def test_resolve__database__nothing_on_stderr(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    logged = request.getfixturevalue("in_sqlite")
+
+    outcome = resolve_by(Path(sys.executable), logged.tracking_uri, logged.run_id, tmp_path)
+
+    assert outcome == (THIS_PYTHON, "")
