@@ -18,7 +18,6 @@ from mlaz_ci.adapters.uv import UvResolver
 from mlaz_ci.checks.examination import examine, raise_on_errors
 from mlaz_ci.models import Command, Lock, PathSource, Request
 from mlaz_ci.serving.matrix import SERVER_PACKAGE
-from mlaz_ci.serving.smoke import choose_smoke_request
 from mlaz_ci.serving.swagger import render_swagger, sample_request
 from tests.fakes.platform import RecordingPlatform
 from tests.flavors.conftest import FAST, SLOW, Training, trained
@@ -65,7 +64,7 @@ def _serve_and_compare(folder: Path, tmp_path: Path) -> None:
     python = _built(examination.lock, resolver)
     signature = model.facts.signature
     assert signature is not None
-    files = render_swagger(signature, "flavors", choose_smoke_request(model.facts, None, ""))
+    files = render_swagger(signature, "flavors")
     cases = json.loads((folder / "cases.json").read_text())
     with serve(python, folder / "model", tmp_path / "service", files=files) as served:
         _compare(served, cases)

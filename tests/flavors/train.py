@@ -6,6 +6,8 @@ Leaves FOLDER/<flavor>/model, as MLflow gives it back from its store, and FOLDER
 `mlflow.pyfunc.load_model(…).predict` answers here for the same rows. Runs from mlflow 1.30 and Python 3.8 on.
 """
 
+# ruff: noqa: B905, PTH103, PTH104, PTH123 - no zip(strict=…) on Python 3.8; a script of plain paths
+
 import json
 import os
 import sys

@@ -5,6 +5,8 @@
 The first five are the worked examples of docs/serving.md.
 """
 
+# ruff: noqa: B905 - no zip(strict=…) on Python 3.8
+
 import sys
 
 import mlflow.pyfunc
@@ -54,8 +56,8 @@ class Kinds(mlflow.pyfunc.PythonModel):
         if model_input["text"].iloc[0] == "strange":
             return [lambda: None]
         kinds = {name: str(dtype) for name, dtype in model_input.dtypes.items()}
-        assert kinds["small"] == "int32" and kinds["large"] == "int64", kinds
-        assert kinds["single"] == "float32" and kinds["real"] == "float64", kinds
+        assert [kinds[name] for name in ("small", "large")] == ["int32", "int64"], kinds
+        assert [kinds[name] for name in ("single", "real")] == ["float32", "float64"], kinds
         assert kinds["moment"] == "datetime64[ns]", kinds
         assert all(raw is None or isinstance(raw, bytes) for raw in model_input["raw"])
         return model_input

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from tests.serving.conftest import STANDS, Stand
 
 
 @pytest.fixture(params=STANDS, ids=lambda stand: f"server {stand.server}")
-def stand_machine(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> Iterator[Machine]:
+def stand_machine(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> Machine:
     stand: Stand = request.param
     text = environments.lock(stand.requirements, stand.python_version, [stand.server])
     lock = Lock(text=text, python_version=stand.python_version, server_range=stand.server, base_image="base")
     (tmp_path / "models").mkdir()
-    yield replace(machine, lock=lock, models=make_models(lock, tmp_path / "models"))
+    return replace(machine, lock=lock, models=make_models(lock, tmp_path / "models"))
 
 
 def test_shift__each_server_range__takes_the_port_under_load_and_loses_nothing(stand_machine: Machine) -> None:

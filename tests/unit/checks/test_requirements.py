@@ -158,5 +158,3 @@ def test_lock__same_model_twice__same_hash():
 def test_lock__patch_version_of_python_differs__same_hash():
     hashes = {lock.hash for python in ("3.11.7", "3.11.9") if (lock := diagnose("mlflow==2.22.0", python=python).lock)}
     assert len(hashes) == 1
-
-

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlaz_ci.errors import (
+    FileNotFound,
+    MissingInput,
+    ModelNotServable,
+    NotInThisVersion,
+    NothingToRollBackTo,
+    ServiceNotFound,
+    ServiceStartFailed,
+)
+from mlaz_ci.execute import Ports
+from mlaz_ci.models import (
+    Command,
+    Observation,
+    OnFailure,
+    Outcome,
+    PathSource,
+    ScoreResponse,
+    ServiceState,
+    Severity,
+    SmokeTest,
+    Status,
+    Target,
+)
+from mlaz_ci.operations import Job
+from tests import samples
+from tests.fakes.clock import FakeClock
+from tests.fakes.platform import RecordingPlatform
+from tests.fakes.resolver import FakeResolver, Package
+from tests.fakes.serving import FakeServing
+from tests.fakes.store import FakeStore
+
+PACKAGES = [
+    Package(name="mlflow", version="3.15.0"),
+    Package(name="scikit-learn", version="1.9.1"),
+    Package(name="azureml-inference-server-http", version="1.5.1"),
+]
+
+
+@dataclass
+class Scene:
+    """A house with nothing real in it; `run` carries out one command and returns what came of it."""
+
+    folder: Path
+    serving: FakeServing = field(default_factory=FakeServing)
+    store: FakeStore = field(default_factory=FakeStore)
+    platform: RecordingPlatform = field(default_factory=RecordingPlatform)
+    serves_only_while_running: bool = False
+    job: Job | None = None
+
+    def run(self, command: Command = Command.DEPLOY, **changes: Any) -> Outcome:
+        ports = Ports(
+            store=self.store,
+            serving=self.serving,
+            platform=self.platform,
+            clock=FakeClock(),
+            models_folder=self.folder / "models",
+        )
+        self.job = Job(
+            request=samples.request(command=command, **changes),
+            ports=ports,
+            resolver=FakeResolver(PACKAGES),
+            serves_only_while_running=self.serves_only_while_running,
+        )
+        return self.job.run()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_deploy__first__is_healthy_with_all_facts(scene: Scene) -> None:
+    outcome = scene.run()
+    assert (outcome.status, outcome.changed, outcome.deployment_name) == (Status.HEALTHY, True, "g1")
+    assert outcome.scoring_uri == "http://localhost:5000/score"
+    assert outcome.smoke_test is not None
+    assert outcome.model_name == "churn"
+    assert scene.store.kept == [outcome.lock_hash]
+    assert [each.phase for each in outcome.timings][:2] == ["resolve the model", "check"]
+
+
+def test_deploy__service_name__is_an_output_before_the_first_wait(scene: Scene) -> None:
+    scene.serving.states = [Observation(state=ServiceState.FAILED)]
+    with pytest.raises(ServiceStartFailed):
+        scene.run()
+    assert scene.platform.output_order[0] == "service-name"
+
+
+def test_deploy__twice__is_unchanged(scene: Scene) -> None:
+    scene.run()
+    outcome = scene.run()
+    assert (outcome.status, outcome.changed, outcome.mutations) == (Status.UNCHANGED, False, ())
+
+
+def test_deploy__another_model__names_the_one_before(scene: Scene) -> None:
+    scene.run()
+    scene.store.model = samples.model(digest="d2", version="8")
+    outcome = scene.run()
+    assert (outcome.status, outcome.deployment_name, outcome.model_version) == (Status.HEALTHY, "g2", "8")
+    assert outcome.previous_model_version == "file:///models/churn"
+
+
+def test_deploy__dry_run__plans_and_does_nothing(scene: Scene) -> None:
+    outcome = scene.run(dry_run=True)
+    assert outcome.status is Status.PLANNED
+    assert outcome.plan[-1] == 'give all traffic of service "churn" to deployment "g1"'
+    assert scene.serving.calls == []
+    scene.run()
+    assert scene.run(dry_run=True).plan == ("nothing: the service already serves this",)
+
+
+def test_deploy__smoke_test_off__is_unverified(scene: Scene) -> None:
+    assert scene.run(smoke_test=SmokeTest.OFF).status is Status.UNVERIFIED
+
+
+def test_deploy__best_effort_fails__is_unverified_and_says_why(scene: Scene) -> None:
+    scene.serving.answer = ScoreResponse(status_code=503, body=b"", duration_s=0)
+    outcome = scene.run(smoke_test=SmokeTest.BEST_EFFORT)
+    assert outcome.status is Status.UNVERIFIED
+    assert "HTTP 503" in outcome.notes[0]
+
+
+def test_deploy__lock_cannot_be_left_with_the_run__is_a_notice(scene: Scene) -> None:
+    scene.store.model = samples.model(run_id="r1")
+    scene.store.is_writable = False
+    findings = scene.run().findings
+    assert [(each.code, each.severity) for each in findings if each.code == "lock-not-kept"] == [
+        ("lock-not-kept", Severity.NOTICE)
+    ]
+
+
+def test_deploy__container_without_socket__stops_what_it_verified_and_says_so(scene: Scene) -> None:
+    scene.serves_only_while_running = True
+    outcome = scene.run()
+    assert (outcome.status, outcome.scoring_uri, scene.serving.specs) == (Status.HEALTHY, None, {})
+    assert "Served, verified and stopped" in outcome.notes[-1]
+
+
+def test_deploy__error_finding__makes_nothing_and_reports_every_finding(scene: Scene) -> None:
+    scene.store.model = samples.model(facts=samples.facts(flavors={"spark": {}}))
+    with pytest.raises(ModelNotServable) as raised:
+        scene.run()
+    assert scene.job is not None
+    failure = scene.job.failure_of(raised.value)
+    assert scene.serving.calls == []
+    assert failure.model_label == "file:///models/churn"
+    assert any(each.severity is Severity.ERROR for each in failure.findings)
+
+
+def test_deploy__nothing_to_smoke_test_with__is_refused_before_anything_is_made(scene: Scene) -> None:
+    scene.store.model = samples.model(facts=samples.facts(input_example=None, signature=None))
+    with pytest.raises(MissingInput) as raised:
+        scene.run()
+    assert "smoke-test-file" in raised.value.remedy_text
+    assert scene.serving.calls == []
+
+
+def test_deploy__signature_without_example__is_smoke_tested_with_a_sample(scene: Scene) -> None:
+    scene.store.model = samples.model(facts=samples.facts(input_example=None))
+    outcome = scene.run()
+    assert outcome.smoke_request is not None
+    assert outcome.smoke_request.origin == "a sample made from the signature"
+
+
+def test_deploy__smoke_test_file__is_what_is_sent(scene: Scene) -> None:
+    file = scene.folder / "request.json"
+    file.write_text('{"inputs": [1]}')
+    outcome = scene.run(smoke_test_file=file)
+    assert outcome.smoke_request is not None
+    assert outcome.smoke_request.body == b'{"inputs": [1]}'
+    with pytest.raises(FileNotFound):
+        scene.run(smoke_test_file=scene.folder / "absent.json")
+
+
+def test_deploy__on_failure_keep__says_what_was_left(scene: Scene) -> None:
+    scene.serving.states = [Observation(state=ServiceState.FAILED)]
+    with pytest.raises(ServiceStartFailed) as raised:
+        scene.run(on_failure=OnFailure.KEEP)
+    assert scene.job is not None
+    left = scene.job.failure_of(raised.value).left_behind
+    assert left == ("churn/g1 was kept without traffic (`on-failure: keep`).",)
+
+
+def test_deploy__no_source__says_which_input_is_missing(scene: Scene) -> None:
+    with pytest.raises(MissingInput):
+        scene.run(source=None)
+
+
+def test_deploy__tags__carry_the_users_and_ours(scene: Scene) -> None:
+    scene.run(tags={"team": "risk"}, origin={"repository": "acme/churn", "commit": "c0ffee"})
+    assert scene.serving.specs["g1"].tags == {
+        "team": "risk",
+        "managed-by": "mlaz-ci",
+        "mlaz-owner": "repo:1",
+        "mlaz-repository": "acme/churn",
+        "mlaz-commit": "c0ffee",
+        "mlaz-model": "churn",
+    }
+
+
+def test_doctor__good_model__passes_and_touches_nothing(scene: Scene) -> None:
+    outcome = scene.run(Command.DOCTOR, service_name="")
+    assert outcome.status is Status.PASSED
+    assert outcome.lock_hash
+    assert scene.serving.calls == []
+
+
+def test_status__each_state__has_its_word(scene: Scene) -> None:
+    assert scene.run(Command.STATUS).status is Status.ABSENT
+    scene.run()
+    outcome = scene.run(Command.STATUS)
+    assert (outcome.status, outcome.deployment_name) == (Status.HEALTHY, "g1")
+
+
+def test_invoke__service_is_there__returns_its_answer(scene: Scene) -> None:
+    file = scene.folder / "request.json"
+    file.write_text("{}")
+    with pytest.raises(ServiceNotFound):
+        scene.run(Command.INVOKE, request_file=file)
+    scene.run()
+    outcome = scene.run(Command.INVOKE, request_file=file)
+    assert outcome.status is Status.INVOKED
+    assert outcome.response is not None
+    assert outcome.response.body == b"[1.0]"
+
+
+def test_invoke__no_file__says_so(scene: Scene) -> None:
+    with pytest.raises(MissingInput):
+        scene.run(Command.INVOKE)
+    with pytest.raises(FileNotFound):
+        scene.run(Command.INVOKE, request_file=scene.folder / "absent.json")
+
+
+def test_rollback__previous_is_kept__verifies_it_with_what_verified_it_before(scene: Scene) -> None:
+    scene.run()
+    scene.store.model = samples.model(digest="d2")
+    scene.run()
+    planned = scene.run(Command.ROLLBACK, dry_run=True)
+    assert planned.status is Status.PLANNED
+    assert 'smoke-test deployment "g1" with its smoke test of before (required)' in planned.plan
+    outcome = scene.run(Command.ROLLBACK)
+    assert (outcome.status, outcome.deployment_name) == (Status.ROLLED_BACK, "g1")
+
+
+def test_rollback__user_gives_a_file__is_what_is_sent(scene: Scene) -> None:
+    file = scene.folder / "request.json"
+    file.write_text("{}")
+    scene.run()
+    with pytest.raises(NothingToRollBackTo):
+        scene.run(Command.ROLLBACK, smoke_test_file=file)
+
+
+def test_cleanup__twice__is_deleted_then_absent(scene: Scene) -> None:
+    scene.run()
+    assert scene.run(Command.CLEANUP, dry_run=True).plan == ('stop and delete service "churn" with its deployments',)
+    assert scene.run(Command.CLEANUP).status is Status.DELETED
+    outcome = scene.run(Command.CLEANUP)
+    assert (outcome.status, outcome.changed) == (Status.ABSENT, False)
+    assert scene.run(Command.CLEANUP, dry_run=True).plan == ("nothing: there is no such service",)
+
+
+@pytest.mark.parametrize("command", [Command.PROMOTE, Command.REJECT, Command.SWEEP, Command.MIGRATE, Command.AUTO])
+def test_run__command_of_a_later_version__says_so(scene: Scene, command: Command) -> None:
+    with pytest.raises(NotInThisVersion):
+        scene.run(command)
+
+
+@pytest.mark.parametrize("target", [Target.ACI, Target.AKS, Target.MANAGED, Target.KUBERNETES])
+def test_run__target_of_a_later_version__says_so(scene: Scene, target: Target) -> None:
+    with pytest.raises(NotInThisVersion):
+        scene.run(target=target, source=PathSource(path=Path("m")))
+
+
+def test_failure_of__nothing_begun__is_empty(scene: Scene) -> None:
+    with pytest.raises(NotInThisVersion) as raised:
+        scene.run(Command.SWEEP)
+    assert scene.job is not None
+    failure = scene.job.failure_of(raised.value)
+    assert (failure.mutations, failure.left_behind, failure.command) == ((), (), Command.SWEEP)
