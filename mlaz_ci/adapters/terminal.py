@@ -11,7 +11,7 @@ from mlaz_ci.adapters.console import HEARTBEAT_S, Console, Heartbeat, Secrets, d
 from mlaz_ci.models import Severity
 from mlaz_ci.ports import Progress
 from mlaz_ci.report.terminal import ANSI, PLAIN
-from mlaz_ci.report.text import one_line
+from mlaz_ci.report.text import clean, one_line
 
 _ERASE_LINE: Final = "\r\x1b[K"
 _MOVING_LINE_CHARS: Final = 79
@@ -53,8 +53,9 @@ class TerminalPlatform:
     def info(self, text: str) -> None:
         with self._lock:
             self._erase()
-            self._told = self._secrets.printable(text)
-            self._err.line(self._told)
+            shown = self._secrets.printable(text)
+            self._told = clean(shown)  # without its colours
+            self._err.line(shown)
 
     def annotate(self, severity: Severity, title: str, text: str) -> None:
         shown = self._secrets.printable(text)

@@ -9,7 +9,7 @@ from mlaz_ci.errors import ExitCode
 from mlaz_ci.models import Failure, Outcome
 from mlaz_ci.report.annotations import Annotation, render_annotations
 from mlaz_ci.report.outputs import OUTPUT_NAMES, render_outputs
-from mlaz_ci.report.result import render_result_schema
+from mlaz_ci.report.schema import render_result_schema
 from mlaz_ci.report.summary import render_summary
 from mlaz_ci.report.terminal import ANSI, PLAIN, Style, render_terminal
 from mlaz_ci.report.text import clean

@@ -20,7 +20,7 @@ def render_annotations(ended: Outcome | Failure) -> tuple[Annotation, ...]:
     """Never a log in them: an annotation is read on a page full of others."""
     if isinstance(ended, Outcome):
         detail = [one_line(each) for each in ended.notes[:1]]
-        text = " ".join([f"{headline(ended)}.", *_more(ended), *detail])
+        text = "\n".join([headline(ended), *_more(ended), *detail])
         return ((Severity.ERROR, f"mlaz-ci {ended.command}", clip(text, _TEXT_CHARS)),) if is_red(ended) else ()
     error = ended.error
     parts = [error.what, f"Usually: {error.cause_text}" if error.cause_text else "", error.remedy_text]

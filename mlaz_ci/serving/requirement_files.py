@@ -100,12 +100,6 @@ def name_of(line: str) -> str:
     return canonicalize_name(Requirement(line).name)
 
 
-def without_user_info(requirements: Requirements) -> Requirements:
-    """The same with no line that carries a user name: what may be shown or handed on."""
-    kept = tuple(each for each in requirements.index_options if not _URL_WITH_USER.search(each))
-    return replace(requirements, index_options=kept)
-
-
 def _refuse_user_info(files: Mapping[str, str], reading: _Reading) -> None:
     for name, text in sorted(files.items()):
         if match := _URL_WITH_USER.search(text):
@@ -147,14 +141,13 @@ def _read_line(line: str, file_name: str, reading: _Reading) -> None:
 
 def _read_package(line: str, file_name: str, reading: _Reading) -> None:
     bare = re.split(r"\s+--(?:hash|config-settings|global-option|install-option)", line)[0]
-    named = _named_wheel(bare) or bare
+    if _looks_like_path(bare):
+        _local_path(line, file_name, reading)
+        return
     try:
-        requirement = Requirement(named)
+        requirement = Requirement(_named_wheel(bare) or bare)
     except InvalidRequirement as error:
-        if _looks_like_path(bare):
-            _local_path(line, file_name, reading)
-        else:
-            _not_understood(line, file_name, reading, str(error).splitlines()[0])
+        _not_understood(line, file_name, reading, str(error).splitlines()[0])
         return
     if requirement.url and not requirement.url.startswith("https://"):
         if requirement.url.startswith("http://"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.azure import entra, github
+from tests.azure import arm, entra, github
 from tests.azure.routing import Room
 
 ROOMS: tuple[Room, ...] = (
     entra.room,
     github.room,
     github.oidc,
+    *arm.ROOMS,
 )

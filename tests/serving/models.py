@@ -8,6 +8,7 @@ The first five are the worked examples of docs/serving.md.
 # ruff: noqa: B905 - no zip(strict=…) on Python 3.8
 
 import sys
+import time
 
 import mlflow.pyfunc
 import numpy as np
@@ -63,6 +64,11 @@ class Kinds(mlflow.pyfunc.PythonModel):
         return model_input
 
 
+class Slow(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        time.sleep(30)
+
+
 class Nested(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
         assert isinstance(model_input, pd.DataFrame)
@@ -111,6 +117,7 @@ def save_all(folder):
     for name, model, inputs in tensor_models():
         signature = ModelSignature(inputs=inputs)
         mlflow.pyfunc.save_model(folder + "/" + name, python_model=model, signature=signature, **options)
+    mlflow.pyfunc.save_model(folder + "/slow", python_model=Slow(), **options)
     save_sklearn(folder, options)
     if hasattr(mlflow.models.Model, "_is_signature_from_type_hint"):
         save_hints(folder, options)

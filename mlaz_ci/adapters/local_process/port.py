@@ -18,9 +18,9 @@ _COUNT = 10_000
 _LISTENING = "0A"
 
 
-def pick(host: str, service_name: str, taken: Collection[int]) -> int:
-    """A free port, the same for the same name as long as it is free: a service deleted and made again keeps its URI."""
-    start = int.from_bytes(hashlib.sha256(service_name.encode()).digest()[:4], "big")
+def pick(host: str, wish: str, taken: Collection[int]) -> int:
+    """A free port, the same for the same wish as long as it is free: a service deleted and made again keeps its URI."""
+    start = int.from_bytes(hashlib.sha256(wish.encode(errors="surrogateescape")).digest()[:4], "big")
     for step in range(_COUNT):
         number = _FIRST + (start + step) % _COUNT
         if number not in taken and is_free(host, number):
@@ -29,9 +29,10 @@ def pick(host: str, service_name: str, taken: Collection[int]) -> int:
 
 
 def is_free(host: str, number: int) -> bool:
+    """Free of lingering connections too, so that it can be held against everybody."""
     try:
-        bind(host, number).close()
-    except PortInUse:
+        _bind(host, number, is_shared=False).close()
+    except OSError:
         return False
     return True
 

@@ -40,6 +40,7 @@ from mlaz_ci.errors import (
     Bug,
     InvalidInput,
     NotFound,
+    PortInUse,
     RecordUnreadable,
     ServiceBusy,
     ServiceNotFound,
@@ -192,7 +193,10 @@ class LocalProcess:
         if wanted is not None:
             port.bind(self._host, wanted).close()
             return wanted
-        return port.pick(self._host, manifest.service_name, self._kept_ports())
+        return self._pick_port(manifest.service_name)
+
+    def _pick_port(self, service_name: str) -> int:
+        return port.pick(self._host, str(self._home.service(service_name)), self._kept_ports())
 
     def _kept_ports(self) -> set[int]:
         """Ports of services that may be down now and will want them again."""
@@ -282,7 +286,15 @@ class LocalProcess:
             identity = each.identity
             if identity and not is_alive(identity):
                 kill_group(identity, self._clock)  # workers whose master is dead still have the port
-        return port.bind(self._host, wanted)
+        try:
+            return port.bind(self._host, wanted)
+        except PortInUse:
+            if manifest.shape.port is not None or record.live is not None:
+                raise
+        # Nobody was ever told this port, and somebody was quicker: any other one does as well.
+        other = replace(record, port=self._pick_port(record.name))
+        write_record(place.folder.parent, other)
+        return port.bind(self._host, other.port)
 
     def _open_log(self, folder: Path, manifest: Manifest) -> None:
         """A log of this start alone; the one before stays beside it. Written here first: a full disk shows now, not later."""

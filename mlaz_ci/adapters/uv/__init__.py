@@ -77,7 +77,7 @@ class UvResolver:
     ) -> Resolution:
         indexes = read_indexes(self._environ)
         arguments = ["pip", "compile", "requirements.in", "--no-config", "--no-header", "--no-annotate"]
-        arguments += ["--generate-hashes", *_building(is_allowed=build_from_source)]
+        arguments += ["--generate-hashes", *indexes.options, *_building(is_allowed=build_from_source)]
         arguments += ["--python-version", python_version, "--python-platform", PYTHON_PLATFORM]
         arguments += self._interpreter_for(python_version, build_from_source=build_from_source)
         if prefer_lowest:
@@ -111,7 +111,7 @@ class UvResolver:
                 _demand(made, f"The environment {lock.hash} could not be created.")
                 interpreter = str(destination / "bin" / "python")
                 sync = ["pip", "sync", "lock.txt", "--no-config", "--require-hashes", "--python", interpreter]
-                sync += _building(is_allowed=self._build_from_source)
+                sync += [*indexes.options, *_building(is_allowed=self._build_from_source)]
                 watch = _DownloadWatch(progress)
                 done = run_uv(
                     sync,

@@ -18,13 +18,13 @@ _SETTINGS: Final = frozenset(
     {
         "UV_CACHE_DIR",
         "UV_CONCURRENT_DOWNLOADS",
+        "UV_HTTP_RETRIES",
         "UV_HTTP_TIMEOUT",
         "UV_INDEX_STRATEGY",
         "UV_INSECURE_HOST",
         "UV_KEYRING_PROVIDER",
         "UV_LINK_MODE",
         "UV_NATIVE_TLS",
-        "UV_NO_INDEX",
         "UV_OFFLINE",
         "UV_PYTHON_INSTALL_DIR",
         "UV_PYTHON_INSTALL_MIRROR",
@@ -45,16 +45,19 @@ _OF_PIP: Final = (
     ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", ("UV_INDEX", "UV_EXTRA_INDEX_URL")),
     ("PIP_FIND_LINKS", "UV_FIND_LINKS", ("UV_FIND_LINKS",)),
     ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST", ("UV_INSECURE_HOST",)),
-    ("PIP_NO_INDEX", "UV_NO_INDEX", ("UV_NO_INDEX",)),
 )
 _NAMED: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=)?(?P<url>.+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Indexes:
-    """`variables` for uv's environment, without credentials; `netrc` holds those; `description` names the indexes for people."""
+    """`variables` for uv's environment, without credentials; `netrc` holds those; `description` names the indexes for people.
+
+    `options` are for uv's command line: what it takes from no variable.
+    """
 
     variables: Mapping[str, str]
+    options: tuple[str, ...]
     netrc: str
     description: str
 
@@ -88,10 +91,10 @@ def read_indexes(environ: Mapping[str, str]) -> Indexes:
     if bundle and "SSL_CERT_FILE" not in asked:
         variables["SSL_CERT_FILE"] = bundle
     lines = [f"machine {host} login {user} password {word}\n" for host, (user, word) in logins.of_host.items()]
-    has_own_default = any(name in asked for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_NO_INDEX"))
-    if places and not has_own_default:
+    options = ("--no-index",) if asked.get("PIP_NO_INDEX", "").lower() in {"1", "true", "yes", "on"} else ()
+    if places and not options and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & asked.keys():
         places.insert(0, "the default package index")
-    return Indexes(variables=variables, netrc="".join(lines), description=", ".join(places))
+    return Indexes(variables=variables, options=options, netrc="".join(lines), description=", ".join(places))
 
 
 def _translated(environ: Mapping[str, str]) -> dict[str, str]:

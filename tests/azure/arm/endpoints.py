@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.azure import world
-from tests.azure.arm import answers, computes, operations, policies, traffic, versions
+from tests.azure.arm import answers, computes, operations, paging, policies, traffic, versions
 from tests.azure.arm.workspaces import Key, Visit, is_arm_id, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
@@ -22,7 +22,8 @@ LIST = world.WORKSPACE_TEMPLATE + "/onlineEndpoints"
 ONE = LIST + "/{endpoint}"
 # The file's pattern is laxer; the service takes 3 to 32 characters, a letter first, no hyphen last.
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]")
-_TOKEN_LIFETIME_S = 12 * 3600
+# Recorded: a token lives for a day and should be renewed after half of it.
+_TOKEN_LIFETIME_S = 24 * 3600
 _PATCHED_PROPERTIES = {"traffic", "mirrorTraffic", "publicNetworkAccess"}
 MAX_PER_SUBSCRIPTION = 100
 
@@ -51,7 +52,7 @@ class Endpoint:
     keys: dict[str, str] = field(default_factory=dict)
     # Access tokens handed out, with the second they expire.
     tokens: dict[str, float] = field(default_factory=dict)
-    operation: operations.Operation
+    operation: operations.Operation = field(init=False)
     # What a write asked for; it shows only when its operation succeeds, as recorded.
     pending: dict[str, Any] | None = None
     created: str
@@ -239,22 +240,12 @@ def list_endpoints(request: Request, params: Params, cloud: Cloud) -> Response:
         if not _has_tags(endpoint.tags, query.get("tags", "")):
             continue
         listed.append(rendered(endpoint, found.version, cloud))
-    return found.reply(page(found, listed, int(query.get("count", "0") or 0)))
+    return found.reply(paging.page(request, listed, int(query.get("count", "0") or 0)))
 
 
 def _has_tags(tags: dict[str, str], wanted: str) -> bool:
     pairs = [part.partition("=") for part in wanted.split(",") if part]
     return all(name in tags and (not equals or tags[name] == value) for name, equals, value in pairs)
-
-
-def page(found: Visit, listed: list[dict[str, Any]], size: int) -> dict[str, Any]:
-    """One page of a list, with a nextLink while there is more."""
-    start = int(found.request.query.get("$skip", "0") or 0)
-    if not size or start + size >= len(listed):
-        return {"value": listed[start:]}
-    bare = re.sub(r"&\$skip=[^&]*", "", found.request.target)
-    link = f"https://{versions.HOST}{bare}&$skip={start + size}"
-    return {"value": listed[start : start + size], "nextLink": link}
 
 
 @room.get(ONE, api_versions=versions.ENDPOINTS)
@@ -311,14 +302,14 @@ def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
 def _begin(found: Visit, endpoint: Endpoint, kind: str, pending: dict[str, Any] | None) -> None:
     endpoint.pending = pending
     endpoint.modified = iso8601(found.cloud.clock)
-    endpoint.operation = _operation(found, endpoint, endpoint.name, kind)
+    endpoint.operation = _operation(found, endpoint, kind)
 
 
-def _operation(found: Visit, endpoint: operations.Subject, name: str, kind: str) -> operations.Operation:
+def _operation(found: Visit, endpoint: Endpoint, kind: str) -> operations.Operation:
     return operations.begin(
         found.cloud,
         kind,
-        name,
+        endpoint.name,
         endpoint,
         prefix=f"oe:{found.workspace.workspace_id}:",
         region=found.region,
@@ -331,7 +322,6 @@ def _create(found: Visit, name: str, body: dict[str, Any]) -> Endpoint:
     cloud, properties, now = found.cloud, body["properties"], iso8601(found.cloud.clock)
     given = properties.get("keys") or {}
     identifier = f"{found.workspace.id}/{KIND}/{name}"
-    # The operation needs its subject and the endpoint its operation; the placeholder is never seen.
     endpoint = Endpoint(
         workspace=found.workspace.key,
         workspace_id=found.workspace.workspace_id,
@@ -343,31 +333,16 @@ def _create(found: Visit, name: str, body: dict[str, Any]) -> Endpoint:
         tags=dict(body.get("tags") or {}),
         identity={},
         keys={kind: given.get(f"{kind}Key") or new_key(cloud) for kind in ("primary", "secondary")},
-        operation=_operation(found, _NOBODY, name, "online-endpoint-create"),
         created=now,
         modified=now,
     )
-    endpoint.operation.subject = endpoint
+    endpoint.operation = _operation(found, endpoint, "online-endpoint-create")
     endpoint.identity = identity_of(endpoint, body.get("identity") or {})
     # Unlike an update's, a creation's values show at once; traffic cannot name anything yet.
     endpoint.apply(body)
     state = cloud.state(Endpoints)
     state.by_key[(endpoint.workspace, name.lower())] = endpoint
     return endpoint
-
-
-class _Nobody:
-    def is_ready(self, cloud: Cloud) -> bool:
-        return True
-
-    def failure(self, cloud: Cloud) -> dict[str, Any] | None:
-        return None
-
-    def finished(self, cloud: Cloud, operation: operations.Operation) -> None:
-        raise AssertionError("an operation without a subject ended")
-
-
-_NOBODY = _Nobody()
 
 
 def new_key(cloud: Cloud) -> str:
@@ -445,6 +420,6 @@ def get_token(request: Request, params: Params, cloud: Cloud) -> Response:
         "accessToken": token,
         "tokenType": "Bearer",
         "expiryTimeUtc": int(expiry_s),
-        "refreshAfterTimeUtc": int(expiry_s - _TOKEN_LIFETIME_S),
+        "refreshAfterTimeUtc": int(expiry_s - _TOKEN_LIFETIME_S / 2),
     }
     return found.reply(value, did="write")

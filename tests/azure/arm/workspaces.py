@@ -59,12 +59,15 @@ class Workspace:
     def is_ready(self, cloud: Cloud) -> bool:
         return True
 
-    def state_while(self, stage: str) -> str:
-        return stage
+    def failure(self, cloud: Cloud) -> dict[str, Any] | None:
+        return None
 
     def finished(self, cloud: Cloud, operation: operations.Operation) -> None:
         pending, self.pending = self.pending or {}, None
         if operation.status != "Succeeded":
+            return
+        if operation.kind == "workspace-delete":
+            cloud.state(Workspaces).by_key.pop(self.key, None)
             return
         properties = pending.get("properties") or {}
         self.tags = pending.get("tags") if pending.get("tags") is not None else self.tags
@@ -312,11 +315,30 @@ def patch_workspace(request: Request, params: Params, cloud: Cloud) -> Response:
     if workspace.operation is not None and not workspace.operation.is_over:
         raise answers.conflict(cloud, found.region, f"The workspace {workspace.name} is being updated.")
     workspace.pending = body
+    headers = _begin(found, "workspace-update").headers(cloud)
+    return answers.empty(found.region, status=202, did="write", headers=headers)
+
+
+@room.delete(world.WORKSPACE_TEMPLATE, api_versions=versions.WORKSPACES)
+def delete_workspace(request: Request, params: Params, cloud: Cloud) -> Response:
+    found = visit(request, params, cloud, "delete")
+    return answers.empty(found.region, status=202, did="delete", headers=_begin(found, "workspace-delete").headers(cloud))
+
+
+def _begin(found: Visit, kind: str) -> operations.Operation:
+    workspace = found.workspace
     workspace.operation = operations.begin(
-        cloud, "workspace-update", workspace.name, workspace, prefix="", region=workspace.region,
-        subscription=workspace.subscription, service="workspaceOperationsStatus", version=found.version,
+        found.cloud,
+        kind,
+        workspace.name,
+        workspace,
+        prefix="",
+        region=workspace.region,
+        subscription=workspace.subscription,
+        version=found.version,
+        service=operations.WORKSPACE,
     )
-    return answers.empty(found.region, status=202, did="write", headers=workspace.operation.headers(cloud))
+    return workspace.operation
 
 
 def is_arm_id(text: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mlaz_ci.serving.surroundings import scrubbed_environment
 from tests.runner_files import parse_file_command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,8 +72,8 @@ class Step:
             (self.workspace / name).write_text("")
         given = {"tracking-uri": self.tracking_uri, **{key.replace("_", "-"): value for key, value in inputs.items()}}
         environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.workspace),
+            # What a runner behind a proxy or a private index has as well.
+            **scrubbed_environment(os.environ, home=str(self.workspace)),
             "MLAZ_HOME": str(self.workspace / "home"),
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
             "GITHUB_ACTIONS": "true",

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("action")
         ({"service-name": "adder", "run-id": "0" * 32}, 4, "run-not-found", "0" * 32),
         ({"service-name": "adder", "model-uri": "models:/nobody/1"}, 4, "model-not-found", "nobody"),
         ({"service-name": "adder", "subscription-id": "8f0dd2b1-0a5e-4c3b-9c66-1b1f0f9f3b57", "resource-group": "g",
-          "workspace-name": "w"}, 2, "target-not-chosen", "managed"),
+          "workspace-name": "work"}, 2, "target-not-chosen", "managed"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )  # fmt: skip

@@ -62,7 +62,9 @@ def test_start__pickle_that_looks_around__sees_no_secret_of_ours(machine: Machin
 
 
 def test_start__kept_port_was_taken_meanwhile__names_the_program(machine: Machine) -> None:
-    machine.stage("g1", "v1")
+    machine.deploy("g1", "v1")
+    os.killpg(machine.process("g1")["pid"], signal.SIGKILL)
+    wait_for(machine.facts, lambda seen: seen.state is ServiceState.FAILED)
     with (
         socket.create_server(("127.0.0.1", machine.facts().port)),
         pytest.raises(PortInUse, match=rf"by .+ \(pid {os.getpid()}\)"),
@@ -70,6 +72,15 @@ def test_start__kept_port_was_taken_meanwhile__names_the_program(machine: Machin
         machine.serving.start(SERVICE, "g1")
     assert processes_of(machine.home) == []
     assert machine.start("g1").state is ServiceState.HEALTHY
+
+
+def test_start__picked_port_was_taken_before_anybody_knew_it__another_is_picked(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    with socket.create_server(("127.0.0.1", machine.facts().port)) as stranger:
+        machine.start("g1")
+        machine.serving.shift(SERVICE, "g1")
+        assert machine.facts().port != stranger.getsockname()[1]
+        assert machine.answer() == ["v1"]
 
 
 def test_stage__asked_for_port_is_in_use__nothing_is_made(machine: Machine) -> None:

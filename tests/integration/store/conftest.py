@@ -47,10 +47,9 @@ def in_files_by_mlflow_2(tmp_path_factory: pytest.TempPathFactory) -> Logged:
 
 
 @pytest.fixture(scope="session")
-def on_server_by_mlflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
-    folder = tmp_path_factory.mktemp("server-2") / "store"
-    with stores.mlflow_server(folder, "--artifacts-destination", str(folder / "artifacts")) as uri:
-        yield stores.log_runs(uri, tmp_path_factory.mktemp("on-server-2"), stores.mlflow_2_python())
+def on_server_by_mlflow_2(server_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    folder = tmp_path_factory.mktemp("on-server-2")
+    return stores.log_runs(server_uri, folder, stores.mlflow_2_python(), registered="churn of 2")
 
 
 KINDS = ["on_server", "in_sqlite", "in_files", "in_files_by_mlflow_2", "on_server_by_mlflow_2"]

@@ -36,17 +36,18 @@ class Logged:
         return str(self.ids["run"])
 
     @property
+    def registered(self) -> str:
+        return str(self.ids["registered"])
+
+    @property
     def has_logged_models(self) -> bool:
         return self.ids["model"] is not None
 
 
 def mlflow_2_python() -> Path:
-    """An interpreter with mlflow 2.22, from the cache of environments."""
-    return environment(lock(["mlflow-skinny==2.22.0", "pandas", "cloudpickle"], "3.11"), "3.11")
-
-
-def mlflow_2_database_python() -> Path:
-    return environment(lock(["mlflow==2.22.0"], "3.11"), "3.11")
+    """An interpreter with mlflow 2.22 and what its databases need, from the cache of environments."""
+    requirements = ["mlflow-skinny==2.22.0", "pandas", "cloudpickle", "sqlalchemy<2.1", "alembic"]
+    return environment(lock(requirements, "3.11"), "3.11")
 
 
 def skinny_python() -> Path:
@@ -54,11 +55,14 @@ def skinny_python() -> Path:
     return environment(lock(["mlflow-skinny==3.15.0", "pyyaml"], "3.11"), "3.11")
 
 
-def log_runs(tracking_uri: str, folder: Path, python: str | Path = sys.executable) -> Logged:
+def log_runs(
+    tracking_uri: str, folder: Path, python: str | Path = sys.executable, *, registered: str = "churn model"
+) -> Logged:
+    """`registered` tells apart the registered models of several calls for one store."""
     downloads = folder / "downloads"
     downloads.mkdir(parents=True)
     done = subprocess.run(
-        [str(python), str(SCRIPT), tracking_uri, str(downloads)],
+        [str(python), str(SCRIPT), tracking_uri, str(downloads), registered],
         check=False,
         capture_output=True,
         text=True,

@@ -47,7 +47,10 @@ def test_fetch__by_another_process__from_the_resolved_uri(
     logged: Logged, open_store: OpenStore, tmp_path: Path, progress: RecordingProgress
 ) -> None:
     for number, source in enumerate(
-        [VersionSource(name="churn model", alias="champion"), RunSource(run_id=logged.ids["several"], path="second")]
+        [
+            VersionSource(name=logged.registered, alias="champion"),
+            RunSource(run_id=logged.ids["several"], path="second"),
+        ]
     ):
         model = open_store(logged.tracking_uri).resolve(source, name=None)
 
@@ -60,7 +63,7 @@ def test_fetch__alias_moved_since_the_checks__the_version_that_was_checked(
     on_server: Logged, open_store: OpenStore, tmp_path: Path, progress: RecordingProgress
 ) -> None:
     store = open_store(on_server.tracking_uri)
-    model = store.resolve(VersionSource(name="churn model", alias="champion"), name=None)
+    model = store.resolve(VersionSource(name=on_server.registered, alias="champion"), name=None)
     move = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).set_registered_model_alias('churn model', 'champion', sys.argv[2])"
     environ = {**surroundings(), **QUIET}
     subprocess.run([sys.executable, "-c", move, on_server.tracking_uri, "2"], check=True, timeout=120, env=environ)

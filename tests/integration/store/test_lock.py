@@ -25,7 +25,7 @@ SECOND = Lock(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, server_uri: str) -> Logged:
     """Runs of these tests alone, which leave things with them."""
-    return stores.log_runs(server_uri, tmp_path_factory.mktemp("locks"))
+    return stores.log_runs(server_uri, tmp_path_factory.mktemp("locks"), registered="locks")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def writable(request: pytest.FixtureRequest) -> Logged:
 
 
 def test_keep_lock__then_resolved_again__the_same_lock(writable: Logged, open_store: OpenStore) -> None:
-    source = RunSource(run_id=writable.run_id, path="model")
+    source = RunSource(run_id=writable.ids["heavy"], path="model")
     store = open_store(writable.tracking_uri)
     model = store.resolve(source, name=None)
     assert model.lock_text is None
@@ -78,7 +78,7 @@ def test_keep_lock__two_models_of_one_run__a_lock_each(writable: Logged, open_st
 
 def test_keep_lock__by_version__found_by_run_and_id(writable: Logged, open_store: OpenStore) -> None:
     store = open_store(writable.tracking_uri)
-    assert store.keep_lock(store.resolve(VersionSource(name="churn model", version="1"), name=None), SECOND)
+    assert store.keep_lock(store.resolve(VersionSource(name=writable.registered, version="1"), name=None), SECOND)
 
     sources: list[ModelSource] = [
         RunSource(run_id=writable.run_id, path="model"),
@@ -92,15 +92,15 @@ def test_keep_lock__by_version__found_by_run_and_id(writable: Logged, open_store
 def test_resolve__lock_changed_in_the_store__not_used_with_a_notice(
     database: Logged, open_store: OpenStore, platform: RecordingPlatform
 ) -> None:
-    source = RunSource(run_id=database.ids["heavy"], path="model")
+    source = RunSource(run_id=database.run_id, path="model")
     store = open_store(database.tracking_uri)
     assert store.keep_lock(store.resolve(source, name=None), FIRST)
-    (kept,) = database.downloads.parents[1].glob(f"mlruns/*/{database.ids['heavy']}/artifacts/mlaz-ci/lock-*.txt")
+    (kept,) = database.downloads.parents[1].glob(f"mlruns/*/{database.run_id}/artifacts/mlaz-ci/lock-*.txt")
     assert kept.name == f"lock-{FIRST.hash}.txt"
     kept.write_text(kept.read_text().replace("a==1", "evil==1"))
 
     assert store.resolve(source, name=None).lock_text is None
-    assert f"The lock {FIRST.hash} left with run {database.ids['heavy']} is missing or changed" in platform.text
+    assert f"The lock {FIRST.hash} left with run {database.run_id} is missing or changed" in platform.text
 
 
 def test_keep_lock__file_store_opened_for_reading__false(in_files: Logged, open_store: OpenStore) -> None:

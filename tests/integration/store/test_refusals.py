@@ -286,7 +286,7 @@ def test_resolve__database_of_an_older_mlflow__told_to_upgrade(open_store: OpenS
     make = "import sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); print(mlflow.start_run().info.run_id)"
     uri = f"sqlite:///{database}"
     made = subprocess.run(
-        [str(stores.mlflow_2_database_python()), "-c", make, uri],
+        [str(stores.mlflow_2_python()), "-c", make, uri],
         check=True,
         capture_output=True,
         text=True,

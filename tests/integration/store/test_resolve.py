@@ -57,22 +57,16 @@ def test_resolve__name_given__kept(logged: Logged, open_store: OpenStore) -> Non
     assert model.name == "my-churn"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        VersionSource(name="churn model", version="1"),
-        VersionSource(name="churn model", alias="champion"),
-    ],
-    ids=["version", "alias"],
-)
-def test_resolve__version__of_the_run(logged: Logged, open_store: OpenStore, source: VersionSource) -> None:
+@pytest.mark.parametrize("wanted", [{"version": "1"}, {"alias": "champion"}], ids=["version", "alias"])
+def test_resolve__version__of_the_run(logged: Logged, open_store: OpenStore, wanted: dict[str, str]) -> None:
+    source = VersionSource(name=logged.registered, **wanted)
     store = open_store(logged.tracking_uri)
 
     model = store.resolve(source, name=None)
 
     of_run = store.resolve(RunSource(run_id=logged.run_id, path="model"), name=None)
-    assert (model.name, model.version, model.label) == ("churn model", "1", "churn model/1")
-    assert model.artifact_uri == "models:/churn model/1"
+    assert (model.name, model.version, model.label) == (logged.registered, "1", f"{logged.registered}/1")
+    assert model.artifact_uri == f"models:/{logged.registered}/1"
     assert (model.digest, model.facts, model.run_id, model.logged_at) == (
         of_run.digest,
         of_run.facts,
@@ -82,7 +76,7 @@ def test_resolve__version__of_the_run(logged: Logged, open_store: OpenStore, sou
 
 
 def test_resolve__latest__the_newest_version(logged: Logged, open_store: OpenStore) -> None:
-    model = open_store(logged.tracking_uri).resolve(VersionSource(name="churn model", version="latest"), name=None)
+    model = open_store(logged.tracking_uri).resolve(VersionSource(name=logged.registered, version="latest"), name=None)
 
     assert (model.version, model.run_id) == ("2", logged.ids["several"])
     assert model.facts.input_example is None
@@ -144,25 +138,30 @@ def test_resolve__deleted_run__told_how_to_restore(logged: Logged, open_store: O
     assert "mlflow runs restore" in caught.value.remedy_text
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        VersionSource(name="churn model", version="9"),
-        VersionSource(name="churn model", alias="nobody"),
-        VersionSource(name="nothing", version="latest"),
-        VersionSource(name="nothing", version="1"),
-        LoggedModelSource(model_id="m-" + "0" * 32),
-    ],
-    ids=["version", "alias", "latest of nothing", "version of nothing", "id"],
-)
-def test_resolve__unknown_model__model_not_found(
-    logged: Logged, open_store: OpenStore, source: VersionSource | LoggedModelSource
+UNKNOWN = {
+    "version": {"version": "9"},
+    "alias": {"alias": "nobody"},
+    "latest of nothing": {"name": "nothing", "version": "latest"},
+    "version of nothing": {"name": "nothing", "version": "1"},
+}
+
+
+@pytest.mark.parametrize("wanted", UNKNOWN.values(), ids=UNKNOWN)
+def test_resolve__unknown_version__model_not_found(
+    logged: Logged, open_store: OpenStore, wanted: dict[str, str]
 ) -> None:
+    source = VersionSource(**{"name": logged.registered, **wanted})
+
     with pytest.raises(ModelNotFound) as caught:
         open_store(logged.tracking_uri).resolve(source, name=None)
 
     assert caught.value.exit_code == 4
     assert caught.value.upstream_code
+
+
+def test_resolve__unknown_logged_model__model_not_found(logged: Logged, open_store: OpenStore) -> None:
+    with pytest.raises(ModelNotFound, match="There is no models:/m-0000"):
+        open_store(logged.tracking_uri).resolve(LoggedModelSource(model_id="m-" + "0" * 32), name=None)
 
 
 def test_resolve__azure_registry__not_in_this_version(open_store: OpenStore) -> None:

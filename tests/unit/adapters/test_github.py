@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -178,6 +180,15 @@ def test_info__plain_text__is_not_changed(folder: Path) -> None:
     assert step.text == "a: b\n  c::d [#1] \u00e9 \u2713\n\nend\n"
 
 
+def test_info__escape_sequence_within_a_secret__hides_it_from_no_mask(folder: Path) -> None:
+    step = Step(folder)
+    step.platform.mask("s3cr3t-word")
+    step.platform.info("the s3cr\x1b[0K3t-word")
+    step.platform.annotate(Severity.ERROR, "s3c\x1b[0Kr3t-word", "s3c\x1b[0Kr3t-word")
+    assert "s3c" not in "".join(step.log)
+    assert step.commands[-1] == WorkflowCommand(name="error", properties={"title": "***"}, data="***")
+
+
 @given(severity=st.sampled_from(Severity), title=VALUES, text=VALUES)
 @example(severity=Severity.ERROR, title="a,b:c=d%", text="e%0A\nf::g")
 @example(severity=Severity.ERROR, title="==", text="")
@@ -308,6 +319,9 @@ def test_platform__canary_in_every_value__is_in_nothing_that_is_written(folder: 
     for report in _everywhere(canary):
         _show(report, step.platform)
     written = [step.text[spoken:], step.output_file.read_text(), step.summary_file.read_text()]
+    # What a reader of the page sees, too.
+    seen = html.unescape(re.sub("</?(?:span|code)>", "", step.summary_file.read_text()))
+    written.append(seen)
     forms = {canary, canary[:16], *canary.split("\n"), json.dumps(canary)[1:-1]}
     assert [form for form in forms if len(form) >= 6 and any(form in text for text in written)] == []
     assert all("***" in text or "&#42;&#42;&#42;" in text for text in written)
@@ -363,9 +377,12 @@ def test_info__reader_of_stdout_is_gone__keeps_the_exit_code() -> None:
     )
     reading, writing = os.pipe()
     os.close(reading)
+    # Unbuffered, Python would have nothing to flush at its end.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", code], check=False, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, timeout=60
+            command, check=False, cwd=ROOT, env=environ, stdout=writing, stderr=subprocess.PIPE, timeout=60
         )
     finally:
         os.close(writing)

@@ -11,7 +11,7 @@ from mlaz_ci.errors import PortInUse
 HOST = "127.0.0.1"
 
 
-def test_pick__same_name__is_the_same_port_while_it_is_free() -> None:
+def test_pick__same_wish__is_the_same_port_while_it_is_free() -> None:
     first = port.pick(HOST, "churn", ())
     assert port.pick(HOST, "churn", ()) == first
     assert port.pick(HOST, "churn", {first}) != first

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from mlaz_ci.adapters.terminal import TerminalPlatform
-from mlaz_ci.models import Severity
-from mlaz_ci.report import ANSI, PLAIN, report_outcome
+from mlaz_ci.models import Outcome, Severity
+from mlaz_ci.report import ANSI, PLAIN, report_failure, report_outcome
 from tests.unit.report import scenarios
 
 
@@ -96,6 +96,22 @@ def test_annotate__what_the_text_just_said__is_not_said_twice() -> None:
     person.platform.annotate(Severity.ERROR, "service-failed", "It failed.\nMore.")
     person.platform.annotate(Severity.NOTICE, "other", "Something else.")
     assert person.stderr.getvalue() == "It failed.\nUsually: so.\nnotice other: Something else.\n"
+
+
+@pytest.mark.parametrize("at_terminal", [True, False])
+def test_annotate__after_the_report_it_belongs_to__adds_nothing(at_terminal: bool) -> None:
+    for ended in (scenarios.UNHEALTHY, scenarios.SMOKE_TEST_FAILED):
+        person = Person(at_terminal=at_terminal)
+        style = person.platform.style
+        report = (
+            report_outcome(ended, style=style) if isinstance(ended, Outcome) else report_failure(ended, style=style)
+        )
+        person.platform.info(report.text)
+        told = person.stderr.getvalue()
+        for annotation in report.annotations:
+            person.platform.annotate(*annotation)
+        assert report.annotations
+        assert person.stderr.getvalue() == told
 
 
 def test_progress__at_a_terminal__is_one_line_that_goes_away() -> None:

@@ -66,7 +66,7 @@ def test_read_indexes__certificates_of_other_clients__given_to_uv(environ, expec
     ({"UV_DEFAULT_INDEX": WITH_LOGIN}, PLAIN),
     ({"UV_INDEX": f"feed={PLAIN}"}, f"the default package index, feed={PLAIN}"),
     ({"PIP_FIND_LINKS": "/wheels"}, "the default package index, /wheels"),
-    ({"UV_NO_INDEX": "1", "UV_FIND_LINKS": "/wheels"}, "/wheels"),
+    ({"PIP_NO_INDEX": "1", "UV_FIND_LINKS": "/wheels"}, "/wheels"),
 ], ids=str)  # fmt: skip
 def test_read_indexes__description__what_is_asked_in_words(environ, description):
     assert read_indexes(environ).description == description
@@ -77,3 +77,8 @@ def test_read_indexes__two_logins_for_one_host__the_second_stays_where_it_was():
     assert found.netrc == NETRC
     assert found.variables["UV_INDEX"] == "https://bob:other@x.example/b"
     assert "other" not in found.description
+
+
+@pytest.mark.parametrize(("value", "options"), [("1", ("--no-index",)), ("true", ("--no-index",)), ("0", ()), ("", ())])
+def test_read_indexes__pip_is_told_to_ask_none__so_is_uv(value, options):
+    assert read_indexes({"PIP_NO_INDEX": value}).options == options

@@ -12,6 +12,9 @@ PYTHON_TOO_OLD = """error: No solution found when resolving dependencies
   cause: Because the requested Python version (>=3.10.13) does not satisfy Python>=3.11 and numpy==2.3.0 depends on Python>=3.11, we can conclude that numpy==2.3.0 cannot be used.
          And because you require numpy==2.3.0, we can conclude that your requirements are unsatisfiable.
 """
+PYTHON_TOO_OLD_FOR_FILES = """error: No solution found when resolving dependencies
+  cause: Because numpy==2.3.0 requires Python >=3.11 and you require numpy==2.3.0, we can conclude that your requirements are unsatisfiable.
+"""
 GUNICORN = """error: No solution found when resolving dependencies
   cause: Because azureml-inference-server-http>=1.4.0,<=1.4.1 depends on gunicorn{sys_platform != 'win32'}>=23.0.0 and mlflow==2.9.2 depends on gunicorn{sys_platform != 'win32'}<22, we can conclude that azureml-inference-server-http>=1.4.0,<=1.4.1 and mlflow==2.9.2 are incompatible.
          And because you require mlflow==2.9.2 and azureml-inference-server-http>=1.4,<1.5, we can conclude that your requirements are unsatisfiable.
@@ -39,6 +42,7 @@ SERVER_INTERNAL = """error: No solution found when resolving dependencies
 
 @pytest.mark.parametrize(("text", "requirements", "reason", "suspects", "sentence"), [
     (PYTHON_TOO_OLD, ("mlflow==2.22.0", "numpy==2.3.0"), Reason.OTHER_PYTHON, ("numpy",), "numpy==2.3.0 needs Python >=3.11"),
+    (PYTHON_TOO_OLD_FOR_FILES, ("numpy==2.3.0",), Reason.OTHER_PYTHON, ("numpy",), "numpy==2.3.0 needs Python >=3.11"),
     (GUNICORN, ("scikit-learn==1.3.2", "mlflow==2.9.2"), Reason.INCOMPATIBLE, ("mlflow",),
      "mlflow==2.9.2 needs gunicorn<22; azureml-inference-server-http>=1.4.0,<=1.4.1 needs gunicorn>=23.0.0"),
     (NO_WHEEL, ("scikit-learn==0.22.0",), Reason.NO_WHEEL, ("scikit-learn",), "scikit-learn==0.22.0"),
@@ -46,7 +50,7 @@ SERVER_INTERNAL = """error: No solution found when resolving dependencies
     (NOT_FOUND, ("mlflow==2.9.2",), Reason.NOT_FOUND, (), "our-own"),
     (NO_VERSION, ("scikit-learn==9.9.9",), Reason.NO_VERSION, ("scikit-learn",), "scikit-learn==9.9.9"),
     ("error: something new", ("mlflow==2.9.2",), Reason.UNEXPLAINED, (), ""),
-], ids=["python", "gunicorn", "no wheel", "not found", "not found, transitive", "no version", "unknown wording"])  # fmt: skip
+], ids=["python", "python, files", "gunicorn", "no wheel", "not found", "not found, transitive", "no version", "unknown wording"])  # fmt: skip
 def test_read_conflict__recorded_explanation__reason_suspects_and_sentence(
     text, requirements, reason, suspects, sentence
 ):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -102,6 +102,14 @@ def _without_spaces(text: str) -> str:
 
 
 @given(HOSTILE)
+@example("- a list")
+@example("1. a list")
+@example("12) a list")
+@example("=== a rule")
+@example("--- ---")
+@example("# a heading")
+@example("> a quote")
+@example("|---|")
 def test_prose__any_text__is_a_paragraph_of_it(text: str) -> None:
     page = _Page(prose(text))
     assert set(page.elements) <= {"p", "code", "span"}

@@ -67,9 +67,7 @@ def test_plan_deploy__nothing_there__starts_verifies_and_shifts() -> None:
 
 
 def test_plan_deploy__another_model_serves__retires_it_after_the_shift_and_drops_older() -> None:
-    there = samples.service(
-        live="g2", previous="g1", deployments=(samples.deployment("g1"), samples.deployment("g2"))
-    )
+    there = samples.service(live="g2", previous="g1", deployments=(samples.deployment("g1"), samples.deployment("g2")))
     plan = local.plan_deploy(samples.request(), samples.spec(deployment_name="g3"), Snapshot(service=there), SMOKE)
     assert described(plan)[-3:] == [
         'give all traffic of service "churn" to deployment "g3"',

@@ -1,0 +1,162 @@
+"""Machine sizes and how many of their cores a subscription may use in a region."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.azure.arm import answers, versions
+from tests.azure.arm.subscriptions import Subscriptions
+from tests.azure.arm.workspaces import authorize
+from tests.azure.messages import Request, Response
+from tests.azure.routing import Params, Room
+from tests.azure.state import Cloud
+
+_PLACE = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{region}"
+_FAMILIES: dict[str, tuple[str, dict[str, int]]] = {
+    "standardDSv2Family": (
+        "Standard DSv2 Family Cluster Dedicated vCPUs",
+        {f"Standard_DS{size}_v2": cores for size, cores in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 16))},
+    ),
+    "standardFSv2Family": (
+        "Standard FSv2 Family Cluster Dedicated vCPUs",
+        {f"Standard_F{cores}s_v2": cores for cores in (2, 4, 8, 16, 32, 48, 64, 72)},
+    ),
+    "standardESv3Family": (
+        "Standard ESv3 Family Cluster Dedicated vCPUs",
+        {f"Standard_E{cores}s_v3": cores for cores in (2, 4, 8, 16, 32, 48, 64)},
+    ),
+    "standardDASv4Family": (
+        "Standard DASv4 Family Cluster Dedicated vCPUs",
+        {f"Standard_D{cores}as_v4": cores for cores in (2, 4, 8, 16, 32, 64, 96)},
+    ),
+    "standardNCSv3Family": (
+        "Standard NCSv3 Family Cluster Dedicated vCPUs",
+        {"Standard_NC6s_v3": 6, "Standard_NC12s_v3": 12, "Standard_NC24s_v3": 24},
+    ),
+    "standardNCASv3_T4Family": (
+        "Standard NCASv3_T4 Family Cluster Dedicated vCPUs",
+        {f"Standard_NC{cores}as_T4_v3": cores for cores in (4, 8, 16, 64)},
+    ),
+}
+_DEFAULT_LIMIT = 100
+# A rolling update needs room for a fifth of the instances more; the service sets it aside beforehand.
+_RESERVE = 1.2
+
+room = Room("arm-quotas", host=versions.HOST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    name: str
+    family: str
+    cores: int
+
+
+@dataclass(slots=True)
+class Quotas:
+    """Limits by region and family, in cores: cloud.state(quotas.Quotas).limits["eastus", "standardFSv2Family"] = 6."""
+
+    limits: dict[tuple[str, str], int] = field(default_factory=dict)
+    # Cores that others in the subscription use.
+    used_elsewhere: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def limit(self, region: str, family: str) -> int:
+        return self.limits.get((region, family), _DEFAULT_LIMIT)
+
+
+def size_named(name: str) -> Size | None:
+    for family, (_, sizes) in _FAMILIES.items():
+        for known, cores in sizes.items():
+            if known.lower() == name.lower():
+                return Size(name=known, family=family, cores=cores)
+    return None
+
+
+def cores_needed(size: Size, instances: int) -> int:
+    return math.ceil(instances * _RESERVE) * size.cores
+
+
+def usage(cloud: Cloud, region: str, family: str) -> int:
+    from tests.azure.arm.deployments import Deployments
+
+    own = sum(
+        cores_needed(size, one.capacity)
+        for one in cloud.state(Deployments).by_key.values()
+        if one.region == region and (size := size_named(one.instance_type)) and size.family == family
+    )
+    return own + cloud.state(Quotas).used_elsewhere.get((region, family), 0)
+
+
+def shortage(cloud: Cloud, region: str, size: Size, instances: int, *, held: int = 0) -> tuple[int, int, int] | None:
+    """Usage, limit and what is needed more, when that does not fit; `held` instances are the deployment's own already."""
+    used, limit = usage(cloud, region, size.family), cloud.state(Quotas).limit(region, size.family)
+    more = cores_needed(size, instances) - (cores_needed(size, held) if held else 0)
+    return (used, limit, more) if more > 0 and used + more > limit else None
+
+
+def _enter(request: Request, params: Params, cloud: Cloud, action: str) -> str:
+    cloud.state(Subscriptions).require(cloud, params["subscription"])
+    scope = f"/subscriptions/{params['subscription']}"
+    authorize(request, cloud, f"Microsoft.MachineLearningServices/locations/{action}", scope)
+    return f"{scope}/providers/Microsoft.MachineLearningServices/locations/{params['region']}"
+
+
+@room.get(_PLACE + "/usages", api_versions=versions.WORKSPACES)
+def list_usages(request: Request, params: Params, cloud: Cloud) -> Response:
+    base, region = _enter(request, params, cloud, "usages/read"), params["region"]
+    listed = [
+        {
+            "id": f"{base}/usages/{family}",
+            "amlWorkspaceLocation": region,
+            "type": "Microsoft.MachineLearningServices/usages",
+            "unit": "Count",
+            "currentValue": usage(cloud, region, family),
+            "limit": cloud.state(Quotas).limit(region, family),
+            "name": {"value": family, "localizedValue": label},
+        }
+        for family, (label, _) in _FAMILIES.items()
+    ]
+    return answers.reply({"value": listed}, region)
+
+
+@room.get(_PLACE + "/quotas", api_versions=versions.WORKSPACES)
+def list_quotas(request: Request, params: Params, cloud: Cloud) -> Response:
+    base, region = _enter(request, params, cloud, "quotas/read"), params["region"]
+    listed = [
+        {
+            "id": f"{base}/quotas/{family}",
+            "amlWorkspaceLocation": region,
+            "type": "Microsoft.MachineLearningServices/quotas",
+            "unit": "Count",
+            "limit": cloud.state(Quotas).limit(region, family),
+            "name": {"value": family, "localizedValue": label},
+        }
+        for family, (label, _) in _FAMILIES.items()
+    ]
+    return answers.reply({"value": listed}, region)
+
+
+@room.get(_PLACE + "/vmSizes", api_versions=versions.WORKSPACES)
+def list_sizes(request: Request, params: Params, cloud: Cloud) -> Response:
+    _enter(request, params, cloud, "vmSizes/read")
+    listed: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "family": family,
+            "vCPUs": cores,
+            "gpus": 0 if "NC" not in name else max(1, cores // 6),
+            "osVhdSizeMB": 1047552,
+            "maxResourceVolumeMB": cores * 8192,
+            "memoryGB": cores * 4.0,
+            "lowPriorityCapable": True,
+            "premiumIO": True,
+            "supportedComputeTypes": ["AmlCompute"],
+        }
+        for family, (_, sizes) in _FAMILIES.items()
+        for name, cores in sizes.items()
+    ]
+    return answers.reply({"value": listed}, params["region"])
+
+
