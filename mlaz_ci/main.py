@@ -49,7 +49,7 @@ def run_command_line(argv: Sequence[str] | None = None) -> int:
     """`mlaz-ci COMMAND …`: the same words, results for a person."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     environ = dict(os.environ)
-    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=sys.stderr.isatty())
+    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=sys.stderr is not None and sys.stderr.isatty())
     return _run(lambda: parse_command_line(arguments, environ), environ, platform, platform.style)
 
 

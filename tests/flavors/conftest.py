@@ -30,7 +30,8 @@ class Training:
 
 
 _FAST_FLAVORS = ("sklearn", "xgboost", "lightgbm", "code_paths", "params", "onnx", "statsmodels")
-_FAST_PACKAGES = ("scikit-learn", "xgboost-cpu", "lightgbm", "onnx", "onnxruntime", "statsmodels")
+# statsmodels 0.15 wants a wrapt that the inference server excludes on Python 3.13; the doctor says so, and to take the one before.
+_FAST_PACKAGES = ("scikit-learn", "xgboost-cpu", "lightgbm", "onnx", "onnxruntime", "statsmodels<0.15")
 # The store of mlflow 2.22 does not import under SQLAlchemy 2.1; its requirements do not say so.
 _MLFLOW_2_22 = ("mlflow==2.22.*", "sqlalchemy<2.1")
 # mlflow 3.15 saves scikit-learn models with skops, and does not require it.
