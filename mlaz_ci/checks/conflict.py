@@ -31,7 +31,9 @@ _NO_WHEEL: Final = re.compile(
     r"(?:([A-Za-z0-9._-]+?)(?:[<>=!~][^\s]*)? has no (?:usable )?wheels|Wheels are required for `([^`]+)`)"
 )
 _BUILD_FAILED: Final = re.compile(r"Failed to (?:download and )?build `?([A-Za-z0-9._-]+?)(?:[=@ `]|$)")
-_OTHER_PYTHON: Final = re.compile(rf"(?<![\w.-]){_TERM.format('who')} (?:depends on|requires) Python ?(?P<python>{_SPEC})")
+_OTHER_PYTHON: Final = re.compile(
+    rf"(?<![\w.-]){_TERM.format('who')} (?:depends on|requires) Python ?(?P<python>{_SPEC})"
+)
 _FILTERED_BY_DATE: Final = "filtered by `exclude-newer`"
 
 

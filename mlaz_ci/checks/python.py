@@ -58,6 +58,6 @@ def _check_age(python_version: str, support: PythonSupport) -> Iterator[Finding]
             code="python-not-declared",
             severity=Severity.WARNING,
             what=f"The model was logged under Python {python_version}; {SERVER_PACKAGE} names 3.9 to 3.12 in its metadata.",
-            usually="Microsoft has not tested the inference server with it; it installs and is expected to serve.",
+            usually="It installs; whether it serves shows in the smoke test.",
             remedy="Nothing if the smoke test passes; " + _LOG_AGAIN[0].lower() + _LOG_AGAIN[1:],
         )

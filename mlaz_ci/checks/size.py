@@ -17,6 +17,6 @@ def check_size(model: ModelRef, request: Request) -> Iterator[Finding]:
             code="model-too-large",
             severity=Severity.ERROR,
             what=f"The model is {size_mb:,.0f} MB; the limit for a download is {request.max_download_mb:,.0f} MB.",
-            usually="The artifact path holds more than the model (checkpoints, data), or the limit is meant for smaller ones.",
-            remedy="Raise `max-download-mb` in the config file, or log the model without what serving does not need.",
+            usually="The artifact path holds more than the model: checkpoints, training data.",
+            remedy="Log the model without what serving does not need, or choose an Azure target, which takes it by reference.",
         )

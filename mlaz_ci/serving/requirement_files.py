@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from mlaz_ci.models import Finding, ModelFacts, Severity
+from mlaz_ci.serving.conda_file import CondaFile, read_conda_file
 from mlaz_ci.serving.lock import minor_of
 from mlaz_ci.serving.surroundings import mask_user_info
 
@@ -47,13 +47,6 @@ class Requirements:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Conda:
-    python_version: str | None = None
-    packages: tuple[str, ...] = ()
-    pip: tuple[str, ...] = ()
-
-
 @dataclass(slots=True)
 class _Reading:
     """What one pass over the lines has gathered so far."""
@@ -72,7 +65,10 @@ def read_requirements(facts: ModelFacts) -> Requirements:
     """requirements.txt, else the pip section of conda.yaml; Python from the pyfunc flavor, python_env.yaml, conda.yaml."""
     reading = _Reading()
     files = facts.requirement_files
-    conda = _read_conda(files.get("conda.yaml", ""), reading)
+    conda = read_conda_file(files.get("conda.yaml", ""))
+    if conda is None:
+        _not_understood("dependencies", "conda.yaml", reading, "it is not a conda environment file")
+        conda = CondaFile()
     if "requirements.txt" in files:
         file_name, lines = "requirements.txt", tuple(files["requirements.txt"].splitlines())
     else:
@@ -234,41 +230,7 @@ def _not_understood(line: str, file_name: str, reading: _Reading, why: str) -> N
     )
 
 
-def _read_conda(text: str, reading: _Reading) -> _Conda:
-    if not text:
-        return _Conda()
-    try:
-        root = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, KeyError, OverflowError):
-        root = None
-    dependencies = root.get("dependencies") if isinstance(root, dict) else None
-    if not isinstance(dependencies, list):
-        _not_understood("dependencies", "conda.yaml", reading, "it is not a conda environment file")
-        return _Conda()
-    conda = _Conda()
-    for each in dependencies[:2000]:
-        conda = _add_dependency(conda, each)
-    return conda
-
-
-def _add_dependency(conda: _Conda, dependency: Any) -> _Conda:
-    if isinstance(dependency, dict):
-        lines = dependency.get("pip")
-        if isinstance(lines, list):
-            return replace(conda, pip=(*conda.pip, *(str(each) for each in lines[:2000] if isinstance(each, str))))
-        return conda
-    if not isinstance(dependency, str):
-        return conda
-    match = re.match(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.-]+)(?P<rest>.*)", dependency.strip())
-    if match is None or match["name"].lower() == "pip":
-        return conda
-    if match["name"].lower() == "python":
-        version = _PYTHON.search(match["rest"])
-        return replace(conda, python_version=version["version"] if version else conda.python_version)
-    return replace(conda, packages=(*conda.packages, dependency.strip()[:200]))
-
-
-def _python_version(facts: ModelFacts, conda: _Conda, reading: _Reading) -> str | None:
+def _python_version(facts: ModelFacts, conda: CondaFile, reading: _Reading) -> str | None:
     env = re.search(r"(?m)^python:\s*['\"]?(\d+\.\d+(?:\.\d+)?)", facts.requirement_files.get("python_env.yaml", ""))
     flavor = _PYTHON.match(facts.python_version or "")
     told = {

@@ -18,6 +18,7 @@ import math
 import os
 import re
 import shutil
+import sys
 import traceback
 import uuid
 
@@ -76,23 +77,29 @@ def init():
 def run(raw):
     correlation_id = request_id()
     try:
-        data, params = read_request(raw)
-        context = collect("inputs", data, None)
-        prediction = service.model.predict(data, params=params) if params else service.model.predict(data)
-        collect("outputs", prediction, context)
-        return answer(200, to_json(prediction))
+        return answer(200, to_json(predict(*read_request(raw))))
     except TimeoutError:
         raise  # the server's own alarm (SCORING_TIMEOUT_MS), which it reports itself
     except BadRequest as problem:
-        field, message = problem.field, problem.message
+        log.info("400, refused; correlation id %s", correlation_id)
+        content = {"message": problem.message, "field": problem.field, "correlation_id": correlation_id}
+        return answer(400, content)
     except Exception as error:
-        if not is_about_input(error):
-            log_failure(error, correlation_id)
-            message = "The model failed on this request. The service's log has the correlation id and the place."
-            return answer(500, {"message": message, "correlation_id": correlation_id})
-        field, message = "body", "The model does not accept this input: %s." % gist(error)
-    log.info("400, refused; correlation id %s", correlation_id)
-    return answer(400, {"message": message, "field": field, "correlation_id": correlation_id})
+        log_failure(error, correlation_id)
+        message = "The model failed on this request. The service's log has the correlation id and the place."
+        return answer(500, {"message": message, "correlation_id": correlation_id})
+
+
+def predict(data, params):
+    context = collect("inputs", data, None)
+    try:
+        prediction = service.model.predict(data, params=params) if params else service.model.predict(data)
+    except Exception as error:
+        if is_about_input(error):
+            raise BadRequest("body", f"The model does not accept this input: {gist(error)}.") from error
+        raise
+    collect("outputs", prediction, context)
+    return prediction
 
 
 # --- start -----------------------------------------------------------------------------------------------------------
@@ -105,11 +112,11 @@ def find_model():
     for _ in range(6):
         found = [folder for folder in folders if os.path.isfile(os.path.join(folder, "MLmodel"))]
         if len(found) > 1:
-            raise RuntimeError("More than one MLmodel at the same depth: %s." % ", ".join(found))
+            raise RuntimeError(f"More than one MLmodel at the same depth: {', '.join(found)}.")
         if found:
             return found[0]
         folders = sorted(entry.path for folder in folders for entry in os.scandir(folder) if entry.is_dir())
-    raise RuntimeError("No MLmodel file in or below AZUREML_MODEL_DIR (%s)." % root)
+    raise RuntimeError(f"No MLmodel file in or below AZUREML_MODEL_DIR ({root}).")
 
 
 def publish_swagger():
@@ -119,7 +126,7 @@ def publish_swagger():
     if os.path.realpath(app_root) == os.path.realpath(here):
         return
     for name in ("swagger.json", "swagger3.json"):
-        draft = os.path.join(app_root, "%s.%s" % (name, uuid.uuid4().hex))
+        draft = os.path.join(app_root, f"{name}.{uuid.uuid4().hex}")
         try:
             shutil.copyfile(os.path.join(here, name), draft)
             os.replace(draft, os.path.join(app_root, name))  # whole or not at all: other workers read it now
@@ -151,7 +158,10 @@ def request_id():
 
 def is_about_input(error):
     """Whether `error`, raised by predict, says that the input's shape or type is wrong."""
-    names = {frame.name for frame in traceback.extract_tb(error.__traceback__) if "mlflow" in frame.filename}
+    if isinstance(error, TimeoutError):
+        return False
+    library = os.path.dirname(getattr(sys.modules.get("mlflow"), "__file__", None) or "/nowhere/")
+    names = {frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(library)}
     if any(name.startswith(("_enforce_", "_validate_")) for name in names):
         return True
     if getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
@@ -165,7 +175,7 @@ def is_about_input(error):
 def gist(error):
     """What the library says, in one line; mlflow puts the whole input before its last "Error: "."""
     text = str(error).rsplit("Error: ", 1)[-1].strip()
-    return "%s: %s" % (type(error).__name__, text.splitlines()[0][:300] if text else "")
+    return f"{type(error).__name__}: {text.splitlines()[0][:300] if text else 'no text'}"
 
 
 def log_failure(error, correlation_id):
@@ -218,27 +228,26 @@ def read_request(raw):
     given = [form for form in FORMS if form in body]
     unknown = [key for key in body if key not in FORMS + ("params",)]
     if unknown:
-        raise BadRequest(unknown[0], "Not a field of this service.%s" % nearest(unknown[0], FORMS + ("params",)))
+        raise BadRequest(unknown[0], f"Not a field of this service.{nearest(unknown[0], FORMS + ('params',))}")
     if len(given) != 1:
-        raise BadRequest("body", "Give exactly one of %s; there are %d." % (", ".join(FORMS), len(given)))
+        raise BadRequest("body", f"Give exactly one of {', '.join(FORMS)}; there are {len(given)}.")
     params = read_params(body.get("params"))
     return read_input(given[0], body[given[0]]), params
 
 
 def parse(raw):
     if not raw or not raw.strip():
-        raise BadRequest("Content-Type", "No body arrived. Without the header `Content-Type: application/json` the "
-                                         "server takes the body for a form and drops it.")  # fmt: skip
+        message = "No body arrived. Without the header `Content-Type: application/json` the server takes it for a form and drops it."
+        raise BadRequest("Content-Type", message)
     try:
         body = json.loads(raw)
     except json.JSONDecodeError as error:
-        raise BadRequest(
-            "body", "Not JSON: %s at line %d, column %d." % (error.msg, error.lineno, error.colno)
-        ) from None
+        message = f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        raise BadRequest("body", message) from None
     except (ValueError, RecursionError):
         raise BadRequest("body", "Not JSON that can be read: nested too deeply, or a number too long.") from None
     if not isinstance(body, dict):
-        raise BadRequest("body", "Give a JSON object with one of %s, not %s." % (", ".join(FORMS), kind_of(body)))
+        raise BadRequest("body", f"Give a JSON object with one of {', '.join(FORMS)}, not {kind_of(body)}.")
     return body
 
 
@@ -246,14 +255,14 @@ def read_params(values):
     if values is None or values == {}:
         return {}
     if not isinstance(values, dict):
-        raise BadRequest("params", "Give an object of names and values, not %s." % kind_of(values))
+        raise BadRequest("params", f"Give an object of names and values, not {kind_of(values)}.")
     known = {spec["name"]: spec for spec in service.params}
     result = {}
     for name, value in values.items():
-        field = "params.%s" % name
+        field = f"params.{name}"
         if name not in known:
             hint = nearest(name, known) if known else " Its signature declares none."
-            raise BadRequest(field, "Not a parameter of this model.%s" % hint)
+            raise BadRequest(field, f"Not a parameter of this model.{hint}")
         spec = dict(known[name], type=known[name].get("type") or known[name].get("dtype"), required=False)
         result[name] = read_nested(value, {"type": "array", "items": spec} if spec.get("shape") else spec, field)
     return result
@@ -277,7 +286,8 @@ def read_input(form, value):
 def read_table(form, value):
     """(column names or None, rows, index or None) where the value is a table, else None."""
     names = {spec.get("name") for spec in service.inputs or []}
-    is_split = isinstance(value, dict) and {"columns", "data"} <= set(value) <= SPLIT_KEYS and not set(value) <= names
+    needed = {"data"} if service.inputs else {"columns", "data"}
+    is_split = isinstance(value, dict) and needed <= set(value) <= SPLIT_KEYS and not set(value) <= names
     if form == "dataframe_split" or (form == "input_data" and is_split):
         return read_split(form, value)
     is_records = isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
@@ -298,18 +308,20 @@ def read_split(form, value):
     columns, index, rows = value.get("columns"), value.get("index"), value["data"]
     if not isinstance(rows, list) or not rows:
         raise BadRequest(form + ".data", "Give a list of rows, and at least one.")
-    if columns is not None and (not isinstance(columns, list) or len({str(name) for name in columns}) < len(columns)):
+    if columns is not None and (not isinstance(columns, list) or len(set(map(str, columns))) < len(columns)):
         raise BadRequest(form + ".columns", "Give a list of names, each once.")
     rows = [row if isinstance(row, list) else [row] for row in rows]
     width = len(rows[0]) if columns is None else len(columns)
     for number, row in enumerate(rows):
         if len(row) != width:
-            raise BadRequest(
-                "%s.data[%d]" % (form, number), "The row has %d values for %d columns." % (len(row), width)
-            )
-    if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
-        raise BadRequest(form + ".index", "Give a list as long as `data`.")
+            raise BadRequest(f"{form}.data[{number}]", f"The row has {len(row)} values for {width} columns.")
+    if index is not None and (not isinstance(index, list) or len(index) != len(rows) or has_nested(index)):
+        raise BadRequest(form + ".index", "Give a list of values, as long as `data`.")
     return columns and [str(name) for name in columns], rows, index
+
+
+def has_nested(values):
+    return any(isinstance(value, (list, dict)) for value in values)
 
 
 def read_freely(form, value):
@@ -349,12 +361,13 @@ def read_frame(form, value, table):
         given = dict(zip(positional(form, [[value]], names), [[value]]))
     require(form, given, specs, names)
     arrays = {}
-    for name, spec in zip(names, specs):
-        field = "%s.%s" % (form, name)
-        if name in given and not (not is_required(spec) and all(item is None for item in given[name])):
+    for position, (name, spec) in enumerate(zip(names, specs)):
+        field = f"{form}.{name}"
+        if name in given:
             if not isinstance(given[name], list):
-                raise BadRequest(field, "Give a list, as for the other columns, not %s." % kind_of(given[name]))
-            arrays[spec.get("name", int(name) if name.isdigit() else name)] = read_column(given[name], spec, field)
+                raise BadRequest(field, f"Give a list, as for the other columns, not {kind_of(given[name])}.")
+            if is_required(spec) or any(item is not None for item in given[name]):
+                arrays[spec.get("name", position)] = read_column(given[name], spec, field)
     if len({len(array) for array in arrays.values()}) > 1:
         raise BadRequest(form, "The columns differ in length.")
     return pd.DataFrame(arrays, index=index)
@@ -363,17 +376,17 @@ def read_frame(form, value, table):
 def positional(form, rows, names):
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
-            width = "%d values" % len(row) if isinstance(row, list) else kind_of(row)
-            raise BadRequest("%s[%d]" % (form, number), "A row is a list of %d values (%s); there is %s."
-                             % (len(names), ", ".join(names[:20]), width))  # fmt: skip
+            there = f"{len(row)} values" if isinstance(row, list) else kind_of(row)
+            wanted = f"{len(names)} values ({', '.join(names[:20])})"
+            raise BadRequest(f"{form}[{number}]", f"A row is a list of {wanted}; there is {there}.")
     return names
 
 
 def require(form, given, specs, names):
     missing = [name for name, spec in zip(names, specs) if is_required(spec) and name not in given]
     if missing:
-        hint = nearest(missing[0], given)
-        raise BadRequest("%s.%s" % (form, missing[0]), "Missing: %s.%s" % (", ".join(missing[:20]), hint))
+        message = f"Missing: {', '.join(missing[:20])}.{nearest(missing[0], given)}"
+        raise BadRequest(f"{form}.{missing[0]}", message)
 
 
 def is_required(spec):
@@ -386,9 +399,7 @@ def read_column(values, spec, field):
     if spec["type"] in COLUMN_DTYPES:
         array = to_array(values, COLUMN_DTYPES[spec["type"]], field)
         return pd.Series(array, dtype=array.dtype)  # said, as pandas 3 guesses `str`, which older mlflow refuses
-    return pd.Series(
-        [read_nested(value, spec, "%s[%d]" % (field, row)) for row, value in enumerate(values)], dtype=object
-    )
+    return pd.Series([read_nested(value, spec, f"{field}[{row}]") for row, value in enumerate(values)], dtype=object)
 
 
 def read_nested(value, spec, field):
@@ -405,19 +416,19 @@ def read_nested(value, spec, field):
         return item.item() if hasattr(item, "item") else item
     if kind in ("array", "sparkml vector"):
         if not isinstance(value, list):
-            raise BadRequest(field, "Give a list, not %s." % kind_of(value))
+            raise BadRequest(field, f"Give a list, not {kind_of(value)}.")
         items = spec.get("items") or {"type": "double"}
-        return [read_nested(item, items, "%s[%d]" % (field, place)) for place, item in enumerate(value)]
+        return [read_nested(item, items, f"{field}[{place}]") for place, item in enumerate(value)]
     if not isinstance(value, dict):
-        raise BadRequest(field, "Give an object, not %s." % kind_of(value))
+        raise BadRequest(field, f"Give an object, not {kind_of(value)}.")
     if kind == "map":
-        return {key: read_nested(item, spec["values"], "%s.%s" % (field, key)) for key, item in value.items()}
+        return {key: read_nested(item, spec["values"], f"{field}.{key}") for key, item in value.items()}
     known = spec.get("properties", {})
     for key in value:
         if key not in known:
-            raise BadRequest("%s.%s" % (field, key), "Not a property of this object.%s" % nearest(key, known))
+            raise BadRequest(f"{field}.{key}", f"Not a property of this object.{nearest(key, known)}")
     require(field, value, known.values(), list(known))
-    return {key: read_nested(item, known[key], "%s.%s" % (field, key)) for key, item in value.items()}
+    return {key: read_nested(item, known[key], f"{field}.{key}") for key, item in value.items()}
 
 
 # --- tensors -----------------------------------------------------------------------------------------------------------
@@ -442,9 +453,9 @@ def read_tensors(form, value, table):
     elif isinstance(value, list) and len(specs) == 1:
         value = {names[0]: value}
     if not isinstance(value, dict):
-        raise BadRequest(form, "Give an object of tensors: %s; not %s." % (", ".join(names), kind_of(value)))
+        raise BadRequest(form, f"Give an object of tensors: {', '.join(names)}; not {kind_of(value)}.")
     require(form, value, specs, names)
-    return {name: read_tensor(value[name], spec, "%s.%s" % (form, name)) for name, spec in zip(names, specs)}
+    return {name: read_tensor(value[name], spec, f"{form}.{name}") for name, spec in zip(names, specs)}
 
 
 def read_tensor(value, spec, field):
@@ -464,7 +475,7 @@ def read_tensor(value, spec, field):
         array = array.astype(dtype)
     array = array.reshape(shape)
     if len(shape) != len(expected) or any(want not in (-1, has) for want, has in zip(expected, shape)):
-        raise BadRequest(field, "The shape is %s; the signature says %s (-1: any)." % (list(shape), expected))
+        raise BadRequest(field, f"The shape is {list(shape)}; the signature says {expected} (-1: any).")
     return array
 
 
@@ -474,11 +485,11 @@ def flatten(value, field):
     while values and isinstance(values[0], list):
         widths = {len(item) if isinstance(item, list) else -1 for item in values}
         if len(widths) > 1:
-            raise BadRequest(field, "The lists at depth %d differ in length." % (len(shape) + 1))
+            raise BadRequest(field, f"The lists at depth {len(shape) + 1} differ in length.")
         shape.append(widths.pop())
         values = list(itertools.chain.from_iterable(values))
     if any(isinstance(item, list) for item in values):
-        raise BadRequest(field, "The lists at depth %d differ in depth." % (len(shape) + 1))
+        raise BadRequest(field, f"The lists at depth {len(shape) + 1} differ in depth.")
     return values, tuple(shape)
 
 
@@ -505,14 +516,14 @@ def to_array(values, dtype, field, is_single=False):
     if kind in "fiu" and set(map(type, values)) <= ({int, float} if kind == "f" else {int}):
         items = values
     else:
-        fields = [field] if is_single else ("%s[%d]" % (field, place) for place in itertools.count())
+        fields = [field] if is_single else (f"{field}[{place}]" for place in itertools.count())
         items = [read_scalar(value, kind, each) for value, each in zip(values, fields)]
     if kind in "iu" and items and not np.iinfo(dtype).min <= min(items) <= max(items) <= np.iinfo(dtype).max:
-        raise BadRequest(field, "A number is beyond the range of %s." % dtype)
+        raise BadRequest(field, f"A number is beyond the range of {dtype}.")
     try:
         return np.array(items, dtype="object" if kind in "USO" or (kind == "b" and None in items) else dtype)
     except OverflowError:
-        raise BadRequest(field, "A number is beyond the range of %s." % dtype) from None
+        raise BadRequest(field, f"A number is beyond the range of {dtype}.") from None
 
 
 def read_scalar(value, kind, field):
@@ -535,7 +546,7 @@ def read_scalar(value, kind, field):
             return read_time(value)
     except (ValueError, OverflowError):
         pass
-    raise BadRequest(field, "Give %s, not %s." % (wanted, kind_of(value)))
+    raise BadRequest(field, f"Give {wanted}, not {kind_of(value)}.")
 
 
 def read_time(text):
@@ -570,11 +581,8 @@ def to_json(value):
         return [dict(zip(names, row)) for row in zip(*columns)]
     if isinstance(value, np.ndarray):
         # Iterated, not tolist(): that turns nanosecond times into integers.
-        return (
-            to_json(value.tolist() if value.dtype.kind in "biufU" else list(value))
-            if value.ndim
-            else to_json(value[()])
-        )
+        items = value.tolist() if value.dtype.kind in "biufU" else list(value) if value.ndim else value[()]
+        return to_json(items)
     if value is pd.NaT or value is pd.NA or (isinstance(value, (np.datetime64, np.timedelta64)) and np.isnat(value)):
         return None
     if isinstance(value, (np.timedelta64, datetime.timedelta)):
@@ -592,7 +600,7 @@ def to_json(value):
     for method in ("item" if isinstance(value, np.generic) else "model_dump", "toarray", "tolist", "numpy"):
         if hasattr(value, method):  # numpy scalars, pydantic models, sparse matrices, other libraries' tensors
             return to_json(getattr(value, method)())
-    raise RuntimeError("The prediction holds a %s, which has no JSON form." % type(value).__name__)
+    raise RuntimeError(f"The prediction holds a {type(value).__name__}, which has no JSON form.")
 
 
 def kind_of(value):
@@ -602,4 +610,4 @@ def kind_of(value):
 
 def nearest(name, known):
     close = difflib.get_close_matches(str(name), [str(each) for each in known], 1, 0.6)
-    return " Did you mean %s?" % close[0] if close else ""
+    return f" Did you mean {close[0]}?" if close else ""

@@ -41,6 +41,16 @@ _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "auth": _SECURITY,
+    # Where Azure is and who signs in: a workflow that goes over to `local` for a test keeps them.
+    "subscription-id": _INAPPLICABLE,
+    "resource-group": _INAPPLICABLE,
+    "workspace-name": _INAPPLICABLE,
+    "cloud": _INAPPLICABLE,
+    "client-id": _INAPPLICABLE,
+    "tenant-id": _INAPPLICABLE,
+    "client-secret": _INAPPLICABLE,
+    "creds": _INAPPLICABLE,
+    "audience": _INAPPLICABLE,
     "cpu-cores": _INAPPLICABLE,
     "memory-gb": _INAPPLICABLE,
     "location": _INAPPLICABLE,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.azure import arm, entra, github
+from tests.azure import (
+    artifacts,
+    blob,
+    discovery,
+    entra,
+    github,
+    history,
+    mlflow_api,
+    mlflow_registry,
+    mlflow_tracking,
+)
+from tests.azure.arm import rooms as arm
 from tests.azure.routing import Room
 
 ROOMS: tuple[Room, ...] = (
@@ -10,4 +21,11 @@ ROOMS: tuple[Room, ...] = (
     github.room,
     github.oidc,
     *arm.ROOMS,
+    discovery.room,
+    blob.room,
+    artifacts.room,
+    history.room,
+    mlflow_api.room,
+    mlflow_tracking.room,
+    mlflow_registry.room,
 )

@@ -122,7 +122,7 @@ def under(cloud: Cloud, account: str, container: str, prefix: str) -> Iterator[t
             yield name[len(prefix.rstrip("/")) + 1 :], file_of(cloud, blob.file)
 
 
-def issue_sas(  # noqa: PLR0913
+def issue_sas(
     cloud: Cloud, account: str, container: str, *, blob: str = "", permissions: str = "rl", lifetime_s: float = 3600.0
 ) -> str:
     """A service SAS for a container, or for one blob of it, signed with the account's key."""
@@ -155,7 +155,9 @@ def sign_sas(account: Account, container: str, blob: str, fields: dict[str, str]
     return base64.b64encode(digest).decode()
 
 
-def sas_refusal(cloud: Cloud, account: str, container: str, blob: str, query: str, permission: str) -> str:
+def sas_refusal(  # noqa: PLR0917
+    cloud: Cloud, account: str, container: str, blob: str, query: str, permission: str
+) -> str:
     """Why a service SAS does not allow `permission` (one letter of `sp`) on this blob; "" when it does."""
     fields = dict(parse_qsl(query, keep_blank_values=True))
     held = cloud.state(Accounts).by_name.get(account)
@@ -172,5 +174,5 @@ def sas_refusal(cloud: Cloud, account: str, container: str, blob: str, query: st
 
 
 def _seconds(text: str) -> float:
-    moment = dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    moment = dt.datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()

@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from tests.container.base import provide_base_image
+from tests.container.checkout import make_checkout
 from tests.container.engine import Engine, make_engine, missing_tools
 from tests.container.runner import Job
 
@@ -94,8 +95,23 @@ def job_with_services(job: Job) -> Job:
     return Job(engine=job.engine, work=job.work, socket=job.socket, network=network)
 
 
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    make_checkout(folder)
+    return folder
+
+
+@pytest.fixture
+def filled_job(job: Job, checkout: Path) -> Job:
+    """A job after its checkout step."""
+    shutil.copytree(checkout, job.workspace, dirs_exist_ok=True)
+    return job
+
+
 def _forget_services(engine: Engine) -> None:
     """The product's volume keeps its environments for the next test; services in it are gone with their containers."""
     for name in engine.podman("volume", "ls", "--quiet").split():
         mountpoint = engine.podman("volume", "inspect", "--format={{.Mountpoint}}", name).strip()
-        shutil.rmtree(Path(mountpoint) / "services", ignore_errors=True)
+        for folder in ("services", "models"):
+            shutil.rmtree(Path(mountpoint) / folder, ignore_errors=True)

@@ -90,12 +90,15 @@ class RunningStep:
             summary=read_step_summary(self.files["GITHUB_STEP_SUMMARY"]),
         )
 
-    def cancel(self) -> StepResult:
-        """Cancel as the runner does: SIGINT, SIGTERM, SIGKILL, to the client, which passes the first two on into the container."""
+    def cancel(self, *, patience: float = 1.0) -> StepResult:
+        """Cancel as the runner does: SIGINT, SIGTERM, SIGKILL, to the client, which passes the first two on into the container.
+
+        `patience` stretches the waits, for machines that are slower than a runner because tests run side by side.
+        """
         for signal_number, grace_s in ((signal.SIGINT, SIGINT_GRACE_S), (signal.SIGTERM, SIGTERM_GRACE_S)):
             self.process.send_signal(signal_number)
             try:
-                return self.wait(grace_s)
+                return self.wait(grace_s * patience)
             except subprocess.TimeoutExpired:
                 continue
         self.process.kill()

@@ -4,66 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import urllib.request
+import socket
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
+from tests.container.checkout import CERTIFICATES, ask_from_host
 from tests.container.runner import Job
-from tests.integration.local.conftest import MODELS_SCRIPT, PYTHON, REQUEST, REQUIREMENTS
-from tests.serving import environments
-
-DRIVER = Path(__file__).with_name("drive.py")
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What lies in the workspace: the driver, models that answer their own name, and the lock that serves them."""
-    folder = tmp_path_factory.mktemp("checkout")
-    lock = environments.lock(REQUIREMENTS, PYTHON, environments.server_ranges(PYTHON)[:1])
-    (folder / "lock.txt").write_text(lock)
-    shutil.copy2(DRIVER, folder)
-    made = subprocess.run(
-        [environments.environment(lock, PYTHON), MODELS_SCRIPT, folder / "models"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
-@pytest.fixture
-def filled_job(job: Job, checkout: Path) -> Job:
-    shutil.copytree(checkout, job.workspace, dirs_exist_ok=True)
-    return job
 
 
 def drive(job: Job, image: str, *arguments: str, **inputs: str) -> Any:
-    # The stand-in trusts what this machine trusts; a runner with a company's certificates sets the same variable.
-    env = {"SSL_CERT_FILE": CERTIFICATES}
     result = job.run_step(
         image,
         inputs,
-        env=env,
+        env=CERTIFICATES,
         entrypoint="/opt/venv/bin/python",
         arguments=["-I", "/github/workspace/drive.py", *arguments],
         timeout_s=600,
     )
     assert result.exit_code == 0, result.explain()
     return json.loads(result.outputs["answer"])
-
-
-def ask_from_host(uri: str) -> Any:
-    """A later step of the job, on the runner itself."""
-    request = urllib.request.Request(uri, REQUEST.body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 @pytest.mark.parametrize("kind", ["job", "job_with_services"])
@@ -106,20 +68,27 @@ def test_sibling__deployed_redeployed_and_deleted__answers_the_host_on_one_uri(
         ask_from_host(uri)
 
 
-def test_sibling__made__is_labelled_powerless_and_without_the_socket(
-    filled_job: Job, image: str, docker_client: docker.DockerClient
+def test_sibling__made__is_labelled_powerless_and_outlives_the_jobs_network(
+    job_with_services: Job, checkout: Path, image: str, docker_client: docker.DockerClient
 ) -> None:
-    drive(filled_job, image, "deploy", "g1", "v1")
+    job = job_with_services
+    shutil.copytree(checkout, job.workspace, dirs_exist_ok=True)
+    uri = drive(job, image, "deploy", "g1", "v1")["service"]["scoring_uri"]
     (sibling,) = docker_client.containers.list()
-    host_config = sibling.attrs["HostConfig"]
     assert sibling.labels["managed-by"] == "mlaz-ci"
     assert sibling.labels["mlaz-service"] == "churn"
     assert sibling.labels["team"] == "risk"
     assert {each["Destination"] for each in sibling.attrs["Mounts"]} == {"/var/lib/mlaz-ci"}
-    assert {each["HostIp"] for ports in host_config["PortBindings"].values() for each in ports} == {"127.0.0.1"}
+    bindings = sibling.attrs["HostConfig"]["PortBindings"].values()
+    assert {each["HostIp"] for ports in bindings for each in ports} == {"127.0.0.1"}
     effective = sibling.exec_run(["/bin/grep", "CapEff", "/proc/self/status"]).output.split()[1]
     assert int(effective, 16) == 0
     assert not any(value in json.dumps(sibling.attrs) for value in ("runtime-token-of-the-job", "GITHUB_"))
+
+    # As the runner does when the job ends, without force: it would fail if the sibling were on it.
+    assert job.network is not None
+    job.engine.podman("network", "rm", job.network)
+    assert ask_from_host(uri) == ["v1"]
 
 
 def test_sibling__model_that_does_not_load__is_failed_with_its_log(filled_job: Job, image: str) -> None:
@@ -148,12 +117,10 @@ def test_sibling__stopped_by_a_reboot__is_failed_and_serves_again_on_its_uri(
 def test_sibling__port_of_another_program__is_named(
     filled_job: Job, image: str, docker_client: docker.DockerClient
 ) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         result = filled_job.run_step(
-            image, {}, env={"SSL_CERT_FILE": CERTIFICATES}, entrypoint="/opt/venv/bin/python",
+            image, {}, env=CERTIFICATES, entrypoint="/opt/venv/bin/python",
             arguments=["-I", "/github/workspace/drive.py", "deploy", "g1", "v1", str(port)],
         )  # fmt: skip
     assert result.exit_code != 0
@@ -166,7 +133,7 @@ def test_sibling__name_taken_by_a_strangers_container__is_left_alone(
 ) -> None:
     stranger = docker_client.containers.create(image, name="mlaz-churn")
     result = filled_job.run_step(
-        image, {}, env={"SSL_CERT_FILE": CERTIFICATES}, entrypoint="/opt/venv/bin/python",
+        image, {}, env=CERTIFICATES, entrypoint="/opt/venv/bin/python",
         arguments=["-I", "/github/workspace/drive.py", "deploy", "g1", "v1"],
     )  # fmt: skip
     assert "NotOurs: A container named mlaz-churn exists" in result.stderr

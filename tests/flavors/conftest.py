@@ -50,7 +50,13 @@ FAST = (
         packages=(*_MLFLOW_3_15, *_FAST_PACKAGES),
         flavors=_FAST_FLAVORS,
     ),
-    Training(mlflow="1.30", pythons=("3.8",), packages=("mlflow==1.30.*", "scikit-learn"), flavors=("sklearn",)),
+    # Later setuptools take the place of the distutils that mlflow 1.30 has imported already.
+    Training(
+        mlflow="1.30",
+        pythons=("3.8",),
+        packages=("mlflow==1.30.*", "scikit-learn", "setuptools<60"),
+        flavors=("sklearn",),
+    ),
 )
 SLOW = tuple(
     Training(mlflow=version, pythons=("3.11",), packages=(*mlflow, "scikit-learn", package), flavors=(flavor,))

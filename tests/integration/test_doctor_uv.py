@@ -304,6 +304,28 @@ def test_index__never_answers__ended_in_time_with_its_process(tmp_path):
     assert list((tmp_path / "uv").iterdir()) == []
 
 
+def test_index__same_question_within_minutes__answered_without_the_index(tmp_path):
+    folder = tmp_path / "feed"
+    folder.mkdir()
+    write_packages([Package(name="alpha", version="1.0")], folder)
+    with serving_index(folder, None) as address:
+        environ = surroundings(
+            tmp_path,
+            NO_PROXY="127.0.0.1",
+            UV_CACHE_DIR=str(tmp_path / "cache"),
+            UV_HTTP_RETRIES="0",
+            UV_DEFAULT_INDEX=f"http://{address}/simple",
+        )
+        resolver = UvResolver(environ, tmp_path / "uv")
+        first = resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None)
+    # Nobody serves it any more.
+    assert resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None) == first
+    (mark,) = (tmp_path / "uv" / "asked").iterdir()
+    os.utime(mark, (mark.stat().st_atime, mark.stat().st_mtime - 601))
+    with pytest.raises(PackageIndexUnreachable):
+        resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None)
+
+
 def test_project__a_checkout_with_its_own_uv_settings__has_no_say(offline, tmp_path, monkeypatch):
     checkout = tmp_path / "checkout"
     checkout.mkdir()

@@ -16,6 +16,7 @@ _ID: Final = r"[0-9a-f]{64}"
 # The engine itself mounts these three files from a folder that is named by the container's id.
 _OWN_FILES: Final = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"})
 _REQUEST_TIMEOUT_S: Final = 900
+_SOCKET: Final = "unix:///var/run/docker.sock"
 
 
 @contextmanager
@@ -55,11 +56,11 @@ class OwnContainer:
 
 
 def connect_engine() -> Any:
-    """A docker client on the mounted socket (or DOCKER_HOST), which answers."""
+    """A docker client on the mounted socket, which answers. A DOCKER_HOST that leaks from the job is meant for the runner."""
     import docker
 
     with engine_errors("be reached"):
-        client = docker.from_env(timeout=_REQUEST_TIMEOUT_S)
+        client = docker.DockerClient(base_url=_SOCKET, timeout=_REQUEST_TIMEOUT_S)
         client.ping()
     return client
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlaz_ci.adapters.mlflow_store.database import require_own_schema
+from mlaz_ci.adapters.mlflow_store.location import DATABASE_SCHEMES, scheme_of
 from mlaz_ci.adapters.mlflow_store.records import (
     Entry,
     LoggedModelRecord,
@@ -33,6 +35,9 @@ class ClientTracking:
     def __init__(self, tracking_uri: str, registry_uri: str | None, surroundings: Surroundings) -> None:
         self._around = surroundings
         with surroundings.entered():
+            for uri in dict.fromkeys([tracking_uri, registry_uri or tracking_uri]):
+                if scheme_of(uri) in DATABASE_SCHEMES:
+                    require_own_schema(uri)
             from mlflow.tracking import MlflowClient
 
             self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)

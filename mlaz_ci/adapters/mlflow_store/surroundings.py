@@ -110,15 +110,7 @@ class Surroundings:
 def _translate_mlflow(error: Any, text: str) -> Exception:
     code, line = str(error.error_code), _first_line(text)
     translated: Exception = TrackingServerFailed(f"The tracking store failed: {line}", upstream_code=code)
-    if "out-of-date database schema" in text:
-        translated = StoreNotSupported(
-            "The tracking database was made by another version of mlflow than the one installed here.",
-            usually=line,
-            remedy="Run `mlflow db upgrade` on it (back it up first), or `mlflow server` with the version that made it, "
-            "and pass the server's http address as `tracking-uri`.",
-            upstream_code=code,
-        )
-    elif f"{_FILE_STORE_OVERRIDE}=true" in text:
+    if f"{_FILE_STORE_OVERRIDE}=true" in text:
         translated = StoreNotSupported(
             f"The tracking store is a folder of files, and {_FILE_STORE_OVERRIDE} forbids mlflow to open it.",
             usually=line,

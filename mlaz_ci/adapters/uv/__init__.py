@@ -16,30 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from mlaz_ci.adapters.uv.answers import demand_success, error_of, read_resolution, tells_of_full_disk
 from mlaz_ci.adapters.uv.command import Completed, run_uv
+from mlaz_ci.adapters.uv.freshness import Question
 from mlaz_ci.adapters.uv.indexes import Indexes, read_indexes
 from mlaz_ci.adapters.uv.interpreters import find_interpreter, known_interpreters, python_folder
-from mlaz_ci.errors import (
-    DiskFull,
-    EnvironmentBuildFailed,
-    PackageIndexAccessDenied,
-    PackageIndexUnreachable,
-    PythonNotAvailable,
-)
+from mlaz_ci.errors import DiskFull, PythonNotAvailable
 from mlaz_ci.models import Lock
 from mlaz_ci.ports import Progress, Resolution
 from mlaz_ci.serving.lock import minor_of
 from mlaz_ci.serving.matrix import PYTHON_PLATFORM
 from mlaz_ci.serving.surroundings import mask_user_info, scrubbed_environment
 
-__all__ = ["UvResolver"]
+__all__ = ["UvResolver", "hide_our_environment"]
 
-_UNREACHABLE: Final = re.compile(
-    r"error sending request|Request failed after|operation timed out|dns error|HTTP status server error|"
-    r"tcp connect error|Connection refused|connection closed|invalid peer certificate|Network connectivity is disabled"
-)
-_DENIED: Final = re.compile(r"lack of valid authentication credentials|\(40[13] (?:Unauthorized|Forbidden)\)")
-_NO_ROOM: Final = re.compile(r"No space left on device|Disk quota exceeded|\(os error (?:28|122)\)")
 _DOWNLOAD: Final = re.compile(
     r"\s*(?P<verb>Downloading|Downloaded) (?P<name>\S+)(?: \((?P<size>[\d.]+)(?P<unit>[KMG])iB\))?"
 )
@@ -86,11 +76,23 @@ class UvResolver:
             arguments += ["--exclude-newer", exclude_newer.astimezone(UTC).isoformat(timespec="seconds")]
             for name in exempt_packages:
                 arguments += ["--exclude-newer-package", f"{name}=false"]
+        text = "".join(f"{each}\n" for each in requirements)
+        question = Question.of(
+            (*arguments, text, *map("=".join, sorted(indexes.variables.items()))), self._home / "asked"
+        )
         with self._room(indexes, build_from_source=build_from_source) as (folder, environment):
-            text = "".join(f"{each}\n" for each in requirements)
             (folder / "requirements.in").write_text(text, encoding="utf-8")
-            done = run_uv(arguments, environment=environment, folder=folder, timeout_s=self._resolve_timeout_s)
-        return _resolution(done, indexes, self._resolve_timeout_s)
+            if question.was_answered_just_now():
+                done = self._run_resolve([*arguments, "--offline"], environment, folder)
+                if done.exit_code == 0:
+                    return read_resolution(done, indexes, self._resolve_timeout_s)
+            done = self._run_resolve(arguments, environment, folder)
+        if done.exit_code == 0:
+            question.remember()
+        return read_resolution(done, indexes, self._resolve_timeout_s)
+
+    def _run_resolve(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Completed:
+        return run_uv(arguments, environment=environment, folder=folder, timeout_s=self._resolve_timeout_s)
 
     def python_path(self, python_version: str) -> Path | None:
         environment = scrubbed_environment(self._environ, home=str(self._home))
@@ -108,7 +110,7 @@ class UvResolver:
                 (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
                 venv = ["venv", "--no-config", "--no-project", "--python", str(python), str(destination)]
                 made = run_uv(venv, environment=environment, folder=folder, timeout_s=120.0)
-                _demand(made, f"The environment {lock.hash} could not be created.")
+                demand_success(made, f"The environment {lock.hash} could not be created.")
                 interpreter = str(destination / "bin" / "python")
                 sync = ["pip", "sync", "lock.txt", "--no-config", "--require-hashes", "--python", interpreter]
                 sync += [*indexes.options, *_building(is_allowed=self._build_from_source)]
@@ -120,7 +122,7 @@ class UvResolver:
                     timeout_s=self._build_timeout_s,
                     on_line=watch.see,
                 )
-                _demand(done, f"The packages of environment {lock.hash} could not be installed.")
+                demand_success(done, f"The packages of environment {lock.hash} could not be installed.")
         except BaseException:
             shutil.rmtree(destination, ignore_errors=True)
             raise
@@ -138,7 +140,7 @@ class UvResolver:
                 folder=folder,
                 timeout_s=300.0,
             )
-        if _NO_ROOM.search(done.messages):
+        if tells_of_full_disk(done.messages):
             raise DiskFull(f"There is no room to install Python {python_version}.", log=done.messages)
         found = self.python_path(python_version) if done.exit_code == 0 else None
         if found is None:
@@ -154,29 +156,27 @@ class UvResolver:
         """A folder and an environment for one run of uv: no project, no user's configuration, no secret in a variable."""
         try:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            room = tempfile.TemporaryDirectory(dir=self._home, prefix="run-", ignore_cleanup_errors=True)
+            with tempfile.TemporaryDirectory(dir=self._home, prefix="run-", ignore_cleanup_errors=True) as name:
+                folder = Path(name)
+                netrc = folder / "netrc"
+                netrc.touch(mode=0o600)
+                netrc.write_text(indexes.netrc + self._users_netrc(), encoding="utf-8")
+                if build_from_source:
+                    hide_our_environment()
+                yield folder, {**self._variables(indexes), "NETRC": str(netrc)}
         except OSError as error:
-            if _NO_ROOM.search(f"{error.strerror} (os error {error.errno})"):
-                raise DiskFull(f"There is no room in {self._home}.") from error
-            raise EnvironmentBuildFailed(f"{self._home} cannot be written: {error.strerror}.") from error
-        with room as name:
-            folder = Path(name)
-            netrc = folder / "netrc"
-            netrc.touch(mode=0o600)
-            netrc.write_text(indexes.netrc + self._users_netrc(), encoding="utf-8")
-            environment = {
-                **scrubbed_environment(self._environ, home=str(self._home)),
-                "UV_CACHE_DIR": str(self._cache_folder()),
-                "UV_PYTHON_INSTALL_DIR": str(python_folder(self._environ)),
-                **indexes.variables,
-                "UV_NO_PROGRESS": "1",
-                "UV_PYTHON_DOWNLOADS": "never",
-                "NETRC": str(netrc),
-                "NO_COLOR": "1",
-            }
-            if build_from_source:
-                _hide_our_environment()
-            yield folder, environment
+            raise error_of(error, self._home) from error
+
+    def _variables(self, indexes: Indexes) -> dict[str, str]:
+        return {
+            **scrubbed_environment(self._environ, home=str(self._home)),
+            "UV_CACHE_DIR": str(self._cache_folder()),
+            "UV_PYTHON_INSTALL_DIR": str(python_folder(self._environ)),
+            **indexes.variables,
+            "UV_NO_PROGRESS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "NO_COLOR": "1",
+        }
 
     def _cache_folder(self) -> Path:
         """What uv itself would take for this user, which a HOME of its own would hide."""
@@ -216,37 +216,7 @@ def _building(*, is_allowed: bool) -> list[str]:
     return [] if is_allowed else ["--no-build"]
 
 
-def _resolution(done: Completed, indexes: Indexes, timeout_s: float) -> Resolution:
-    messages = mask_user_info(done.messages).strip()
-    if done.is_timed_out:
-        raise PackageIndexUnreachable(f"uv did not finish resolving within {timeout_s:.0f} s.", log=messages)
-    if done.exit_code == 0:
-        warnings = re.findall(r"(?m)^warning: (.+)$", messages)
-        return Resolution(text=done.output, warnings=tuple(warnings), index=indexes.description)
-    asked = indexes.description or "the default package index"
-    if _NO_ROOM.search(messages):
-        raise DiskFull("There is no room to resolve the requirements.", log=messages)
-    if _DENIED.search(messages):
-        raise PackageIndexAccessDenied(f"The package index refused to answer ({asked}).", log=messages)
-    # A source build that fails may speak of the network too; it is the package's failure, not the index's.
-    if _UNREACHABLE.search(messages) and "Failed to build" not in messages:
-        raise PackageIndexUnreachable(f"The package index could not be read ({asked}).", log=messages)
-    return Resolution(conflict=messages or f"uv ended with {done.exit_code}", index=indexes.description)
-
-
-def _demand(done: Completed, what: str) -> None:
-    """Raise what a failed step of a build means; uv's own words go with it."""
-    if done.exit_code == 0 and not done.is_timed_out:
-        return
-    log = mask_user_info(done.messages).strip()
-    if _NO_ROOM.search(log):
-        raise DiskFull(what, log=log)
-    if done.is_timed_out:
-        raise EnvironmentBuildFailed(f"{what} It took too long and was ended.", log=log)
-    raise EnvironmentBuildFailed(what, log=log)
-
-
-def _hide_our_environment() -> None:
+def hide_our_environment() -> None:
     """From now on /proc does not show this process's variables to a process of the same user: a package's build runs as that user."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -87,9 +87,7 @@ def additional_info(cloud: Cloud, region: str) -> list[dict[str, Any]]:
     return [{"type": name, "info": {"value": value}} for name, value in facts.items()]
 
 
-def service_error(
-    cloud: Cloud, region: str, code: str, message: str, *details: tuple[str, str]
-) -> dict[str, Any]:
+def service_error(cloud: Cloud, region: str, code: str, message: str, *details: tuple[str, str]) -> dict[str, Any]:
     """`details`: pairs of code and message."""
     return {
         "error": {

@@ -19,6 +19,10 @@ from tests.azure.state import Cloud
 _KINDS = ("models", "codes", "environments")
 _MISSING = {"models": "ModelNotFound", "codes": "CodeNotFound", "environments": "EnvironmentNotFound"}
 _SINGULAR = {"models": "Model", "codes": "Code", "environments": "Environment"}
+_FIXED = (
+    *("modelUri", "modelType", "jobName", "flavors", "codeUri"),
+    *("image", "condaFile", "build", "inferenceConfig"),
+)
 _URI = {"models": "modelUri", "codes": "codeUri", "environments": "image"}
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_.]{0,254}")
 
@@ -166,7 +170,7 @@ def _version(found: Visit, kind: str, name: str, version: str) -> tuple[Containe
 
 
 def _new_container(found: Visit, kind: str, name: str) -> Container:
-    properties = {"description": None, "tags": {}, "properties": {}, "isArchived": False}
+    properties: dict[str, Any] = {"description": None, "tags": {}, "properties": {}, "isArchived": False}
     container = Container(name=name, properties=properties, system=created_by(found.caller, _now(found)))
     found.cloud.state(Assets).by_key[(found.workspace.key, kind, name.lower())] = container
     return container
@@ -225,11 +229,7 @@ def put_version(found: Visit, kind: str, params: Params) -> Response:
     if kind != "environments" and properties.get(_URI[kind]) not in {None, held.properties[_URI[kind]]}:
         raise answers.service_refusal(cloud, found.region, 400, "UserError", "Asset paths cannot be updated.")
     # What a version is made of never changes: only its words, its tags and its stage do.
-    kept = {
-        name: held.properties[name]
-        for name in ("modelUri", "modelType", "jobName", "flavors", "codeUri", "image", "condaFile", "build", "inferenceConfig")
-        if name in held.properties
-    }
+    kept = {name: held.properties[name] for name in _FIXED if name in held.properties}
     held.properties = {**properties, **kept}
     held.system |= modified_by(found.caller, _now(found))
     status = 201 if kind == "environments" else 200
@@ -239,7 +239,9 @@ def put_version(found: Visit, kind: str, params: Params) -> Response:
 def list_containers(found: Visit, kind: str, params: Params) -> Response:
     shown = _visible(found)
     listed = [one for one in found.cloud.state(Assets).of(found.workspace.key, kind) if shown(one.properties)]
-    return found.reply(paging.page(found.request, [_rendered_container(found, kind, one) for one in listed], _size(found)))
+    return found.reply(
+        paging.page(found.request, [_rendered_container(found, kind, one) for one in listed], _size(found))
+    )
 
 
 def list_versions(found: Visit, kind: str, params: Params) -> Response:
@@ -247,14 +249,20 @@ def list_versions(found: Visit, kind: str, params: Params) -> Response:
     if kind == "codes" and "hash" in query:
         # A code that was uploaded before is found by its content's hash, which its client keeps in `properties`.
         container = found.cloud.state(Assets).get(found.workspace.key, kind, params["name"])
-        held = [one for one in (container.versions.values() if container else ()) if one.properties["properties"].get("hash_sha256") == query["hash"]]
+        held = [
+            one
+            for one in (container.versions.values() if container else ())
+            if one.properties["properties"].get("hash_sha256") == query["hash"]
+        ]
         return found.reply({"value": [_rendered_version(found, kind, container, one) for one in held if container]})
     container = _container(found, kind, params["name"])
     held = [one for one in container.versions.values() if shown(one.properties)]
     if wanted := query.get("version"):
         held = [one for one in held if one.name == wanted]
     held.sort(key=lambda one: one.order, reverse="asc" not in query.get("$orderby", "createdtime desc").lower())
-    return found.reply(paging.page(found.request, [_rendered_version(found, kind, container, one) for one in held], _size(found)))
+    return found.reply(
+        paging.page(found.request, [_rendered_version(found, kind, container, one) for one in held], _size(found))
+    )
 
 
 def _size(found: Visit) -> int:
@@ -282,7 +290,9 @@ def delete_version(found: Visit, kind: str, params: Params) -> Response:
     return answers.empty(found.region, status=200 if known else 204, did="delete")
 
 
-@room.post(world.WORKSPACE_TEMPLATE + "/codes/{name}/versions/{version}/startPendingUpload", api_versions=versions.ASSETS)
+@room.post(
+    world.WORKSPACE_TEMPLATE + "/codes/{name}/versions/{version}/startPendingUpload", api_versions=versions.ASSETS
+)
 def start_upload(request: Request, params: Params, cloud: Cloud) -> Response:
     """A place of its own for each upload, and a SAS that may write there."""
     found = visit(request, params, cloud, "codes/versions/write", v2=True)

@@ -304,7 +304,9 @@ def delete_compute(request: Request, params: Params, cloud: Cloud) -> Response:
         text = f"underlyingResourceAction must be Delete or Detach, not {action!r}."
         raise answers.service_refusal(cloud, found.region, 400, "BadArgument", text)
     if not compute.operation.is_over:
-        raise answers.conflict(cloud, found.region, f"The compute {compute.name} is being changed by another operation.")
+        raise answers.conflict(
+            cloud, found.region, f"The compute {compute.name} is being changed by another operation."
+        )
     if action == "delete" and compute.resource_id:
         cloud.state(Computes).clusters.discard(compute.resource_id)
     compute.operation = _begin(found, compute, "compute-delete")

@@ -89,7 +89,9 @@ def list_secrets(request: Request, params: Params, cloud: Cloud) -> Response:
     container = _one(found, params["datastore"])
     account = cloud.state(storage.Accounts).by_name[found.workspace.storage_account]
     if not account.allows_shared_key:
-        raise found.bad_request(("NoCredentials", f"The datastore {params['datastore']} is based on identity: it has no secrets."))
+        raise found.bad_request(
+            ("NoCredentials", f"The datastore {params['datastore']} is based on identity: it has no secrets.")
+        )
     asked = request.json() if request.body.size else {}
     if isinstance(asked, dict) and asked.get("expirableSecret"):
         lifetime_s = float(asked.get("expireAfterHours") or 1) * 3600

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tests.azure.arm import answers, assets, endpoints, operations, policies, quotas, services, versions
-from tests.azure.arm.workspaces import Key, Visit, Workspace, is_arm_id, visit
+from tests.azure.arm.workspaces import Key, Visit, is_arm_id, visit
 from tests.azure.backends import Serving
 from tests.azure.clock import iso8601
 from tests.azure.messages import Refusal, Request, Response
@@ -73,6 +72,9 @@ class Deployment:
     def key(self) -> DeploymentKey:
         return (self.workspace, self.endpoint.lower(), self.name.lower())
 
+    def removed(self, cloud: Cloud) -> None:
+        cloud.state(Deployments).forget(cloud, self)
+
     def is_ready(self, cloud: Cloud) -> bool:
         start = cloud.live(Serving).start_of(self.starting) if self.starting else None
         return start is None or start.is_done
@@ -133,18 +135,15 @@ class Deployments:
 
     def forget(self, cloud: Cloud, deployment: Deployment) -> None:
         self.by_key.pop(deployment.key, None)
+        cloud.state(quotas.Quotas).held.pop(deployment.id, None)
         for key in (deployment.serving, deployment.starting):
             if key:
                 cloud.live(Serving).end(key)
         endpoint = cloud.state(endpoints.Endpoints).get(deployment.workspace, deployment.endpoint)
         if endpoint is not None:
-            endpoint.deployments = [one for one in endpoint.deployments if one.lower() != deployment.name.lower()]
+            endpoint.deployments.pop(deployment.name.lower(), None)
             for shares in (endpoint.traffic, endpoint.mirror_traffic):
                 shares.pop(deployment.name, None)
-
-    def forget_all(self, cloud: Cloud, endpoint: endpoints.Endpoint) -> None:
-        for deployment in self.of(endpoint):
-            self.forget(cloud, deployment)
 
 
 def rendered(deployment: Deployment, version: str, cloud: Cloud) -> dict[str, Any]:
@@ -241,10 +240,11 @@ def _checked_assets(found: Visit, properties: dict[str, Any]) -> None:
     code = (properties.get("codeConfiguration") or {}).get("codeId")
     for identifier in (properties.get("model"), code, properties.get("environmentId")):
         # A registry's assets (azureml://registries/…) are another service's to know.
-        if isinstance(identifier, str) and is_arm_id(identifier):
-            if assets.version_of(found.cloud, found.workspace.key, identifier) is None:
-                text = f"The asset {identifier} was not found."
-                raise answers.not_found(found.cloud, found.region, "AssetNotFound", text, code="UserError")
+        if not isinstance(identifier, str) or not is_arm_id(identifier):
+            continue
+        if assets.version_of(found.cloud, found.workspace.key, identifier) is None:
+            text = f"The asset {identifier} was not found."
+            raise answers.not_found(found.cloud, found.region, "AssetNotFound", text, code="UserError")
 
 
 def _checked(
@@ -253,13 +253,29 @@ def _checked(
     properties = body.get("properties") or {}
     kind = properties.get("endpointComputeType")
     if kind not in {"Managed", "Kubernetes"} or (kind == "Kubernetes") != endpoint.is_kubernetes:
-        raise _refused(found, "EndpointComputeType", f"The compute type {kind} does not fit the endpoint {endpoint.name} of kind {endpoint.kind}.")
+        raise _refused(
+            found,
+            "EndpointComputeType",
+            f"The compute type {kind} does not fit the endpoint {endpoint.name} of kind {endpoint.kind}.",
+        )
     if not _NAME.fullmatch(name):
-        raise _refused(found, "Name", "The deployment name must be 3 to 32 characters long, begin with a letter, end with a letter or a digit and hold nothing but letters, digits and hyphens.")
+        raise _refused(
+            found,
+            "Name",
+            "The deployment name must be 3 to 32 characters long, begin with a letter, end with a letter or a digit and hold nothing but letters, digits and hyphens.",
+        )
     if existing is None and len(found.cloud.state(Deployments).of(endpoint)) >= MAX_PER_ENDPOINT:
-        raise _refused(found, "", f"The endpoint {endpoint.name} has {MAX_PER_ENDPOINT} deployments, the most an endpoint can have.")
+        raise _refused(
+            found,
+            "",
+            f"The endpoint {endpoint.name} has {MAX_PER_ENDPOINT} deployments, the most an endpoint can have.",
+        )
     if existing is not None and not existing.has_succeeded:
-        raise _refused(found, "", f"Specified deployment [{name}] failed during initial provisioning and is in an unrecoverable state. Delete and re-create.")
+        raise _refused(
+            found,
+            "",
+            f"Specified deployment [{name}] failed during initial provisioning and is in an unrecoverable state. Delete and re-create.",
+        )
     if seconds(properties.get("requestSettings") or {}) > _MAX_TIMEOUT_S and kind == "Managed":
         raise _refused(found, "RequestTimeout", f"The request timeout must be {_MAX_TIMEOUT_S} seconds at most.")
     if kind == "Managed":
@@ -283,7 +299,9 @@ def _checked_size(found: Visit, existing: Deployment | None, asked: str | None, 
     name = asked or (existing.instance_type if existing else "")
     size = quotas.size_named(name)
     if size is None:
-        raise _refused(found, "VmSize", f"The VM size {name} is not supported by managed online endpoints in {found.region}.")
+        raise _refused(
+            found, "VmSize", f"The VM size {name} is not supported by managed online endpoints in {found.region}."
+        )
     if existing is not None and existing.instance_type.lower() != size.name.lower():
         raise _refused(found, "InstanceType", "The instance type of a deployment cannot be changed.")
     if not 1 <= capacity <= MAX_INSTANCES:
@@ -324,7 +342,10 @@ def _merged(found: Visit, kubernetes: bool, old: dict[str, Any], asked: dict[str
     merged = {**defaults, **old}
     merged |= {name: asked[name] for name in _CHANGEABLE if asked.get(name) is not None}
     if asked.get("scaleSettings"):
-        merged["scaleSettings"] = {**(scale if asked["scaleSettings"]["scaleType"] == scale["scaleType"] else {}), **asked["scaleSettings"]}
+        merged["scaleSettings"] = {
+            **(scale if asked["scaleSettings"]["scaleType"] == scale["scaleType"] else {}),
+            **asked["scaleSettings"],
+        }
     merged["requestSettings"] = {**merged["requestSettings"], **(asked.get("requestSettings") or {})}
     for probe in ("livenessProbe", "readinessProbe"):
         merged[probe] = {**_PROBE, **asked[probe]} if asked.get(probe) else None
@@ -348,12 +369,22 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     deployment = _written(found, endpoint, existing, identifier, body)
     if existing is None:
         cloud.state(Deployments).by_key[deployment.key] = deployment
-        endpoint.deployments.append(deployment.name)
+        endpoint.deployments[name.lower()] = deployment
+    _hold(cloud, deployment)
     kind = "online-deployment-update" if existing else "online-deployment-create"
     begin(found, deployment, kind)
     services.start(cloud, found.workspace, deployment)
-    headers = deployment.operation.headers(cloud, location=f"https://{versions.HOST}{identifier}?api-version={found.version}")
+    headers = deployment.operation.headers(
+        cloud, location=f"https://{versions.HOST}{identifier}?api-version={found.version}"
+    )
     return found.reply(rendered(deployment, found.version, cloud), status=201, did="resource", headers=headers)
+
+
+def _hold(cloud: Cloud, deployment: Deployment) -> None:
+    """What is accepted takes its cores at once, long before it runs."""
+    size = None if deployment.is_kubernetes else quotas.size_named(deployment.instance_type)
+    if size is not None:
+        quotas.hold(cloud, deployment.region, deployment.id, size, deployment.capacity)
 
 
 def _require_idle(found: Visit, endpoint: endpoints.Endpoint, deployment: Deployment | None) -> None:
@@ -370,8 +401,10 @@ def _require_idle(found: Visit, endpoint: endpoints.Endpoint, deployment: Deploy
 def _written(
     found: Visit, endpoint: endpoints.Endpoint, existing: Deployment | None, identifier: str, body: dict[str, Any]
 ) -> Deployment:
-    cloud, asked, now = found.cloud, body["properties"], iso8601(found.cloud.clock)
-    own = {name: str(value) for name, value in (asked.get("properties") or {}).items() if name != "AzureAsyncOperationUri"}
+    asked, now = body["properties"], iso8601(found.cloud.clock)
+    own = {
+        name: str(value) for name, value in (asked.get("properties") or {}).items() if name != "AzureAsyncOperationUri"
+    }
     if existing is not None:
         existing.properties = _merged(found, existing.is_kubernetes, existing.properties, asked)
         existing.user_properties |= own
@@ -432,6 +465,7 @@ def patch_deployment(request: Request, params: Params, cloud: Cloud) -> Response
     scales = capacity != deployment.capacity
     deployment.capacity = capacity
     deployment.tags = dict(body["tags"]) if body.get("tags") is not None else deployment.tags
+    _hold(cloud, deployment)
     begin(found, deployment, "online-deployment-scale" if scales else "online-deployment-update")
     return found.reply(None, status=202, did="resource", headers=deployment.operation.headers(cloud))
 
@@ -448,7 +482,7 @@ def delete_deployment(request: Request, params: Params, cloud: Cloud) -> Respons
     share = endpoint.traffic.get(deployment.name, 0)
     stages = None
     if share:
-        text = f"\"Can't delete deployment [{deployment.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{endpoint.name}] and try again\""
+        text = f'"Can\'t delete deployment [{deployment.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{endpoint.name}] and try again"'
         stages = operations.failed("InferencingClientCallFailed", text)
     begin(found, deployment, "online-deployment-delete", stages=stages)
     return found.reply(None, status=202, did="delete", headers=deployment.operation.headers(cloud))
@@ -473,5 +507,3 @@ def list_skus(request: Request, params: Params, cloud: Cloud) -> Response:
         "capacity": {"minimum": 1, "maximum": MAX_INSTANCES, "default": 1, "scaleType": "Automatic"},
     }
     return found.reply({"value": [sku]})
-
-

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tests.azure import world
 from tests.azure.arm import answers, computes, operations, paging, policies, traffic, versions
@@ -28,6 +28,15 @@ _PATCHED_PROPERTIES = {"traffic", "mirrorTraffic", "publicNetworkAccess"}
 MAX_PER_SUBSCRIPTION = 100
 
 room = Room("arm-endpoints", host=versions.HOST)
+
+
+class Deployed(Protocol):
+    """A deployment, as far as its endpoint knows it."""
+
+    name: str
+
+    def removed(self, cloud: Cloud) -> None:
+        """The endpoint goes, and it with it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,8 +66,8 @@ class Endpoint:
     pending: dict[str, Any] | None = None
     created: str
     modified: str
-    # The deployments' names as written, kept by their own file.
-    deployments: list[str] = field(default_factory=list)
+    # By the name in lower case; what they are is their own file's business.
+    deployments: dict[str, Deployed] = field(default_factory=dict)
 
     @property
     def is_kubernetes(self) -> bool:
@@ -143,9 +152,8 @@ class Endpoints:
         )
 
     def forget(self, cloud: Cloud, endpoint: Endpoint) -> None:
-        from tests.azure.arm.deployments import Deployments
-
-        cloud.state(Deployments).forget_all(cloud, endpoint)
+        for deployment in list(endpoint.deployments.values()):
+            deployment.removed(cloud)
         self.by_key.pop((endpoint.workspace, endpoint.name.lower()), None)
 
 
@@ -280,7 +288,12 @@ def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     body = policies.applied(cloud, f"{found.workspace.id}/{KIND}/{name}", request.json())
     properties = body.get("properties") or {}
     if properties.get("authMode") not in {"Key", "AMLToken", "AADToken"}:
-        raise found.bad_request(("InvalidProperty", f"properties.authMode is required and one of Key, AMLToken, AADToken; it is {properties.get('authMode')!r}."))
+        raise found.bad_request(
+            (
+                "InvalidProperty",
+                f"properties.authMode is required and one of Key, AMLToken, AADToken; it is {properties.get('authMode')!r}.",
+            )
+        )
     state = cloud.state(Endpoints)
     endpoint = state.get(found.workspace.key, name)
     if endpoint is not None:
@@ -347,7 +360,9 @@ def _create(found: Visit, name: str, body: dict[str, Any]) -> Endpoint:
 
 def new_key(cloud: Cloud) -> str:
     """32 characters, as the keys of endpoints made before 2024; today's are longer and no client minds."""
-    return base64.b64encode(hashlib.sha256(cloud.new_id().encode()).digest()).decode()[:32].translate({43: "a", 47: "b"})
+    return (
+        base64.b64encode(hashlib.sha256(cloud.new_id().encode()).digest()).decode()[:32].translate({43: "a", 47: "b"})
+    )
 
 
 @room.patch(ONE, api_versions=versions.ENDPOINTS)
@@ -356,7 +371,11 @@ def patch_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     endpoint = find(found, params["endpoint"])
     body = policies.applied(cloud, endpoint.id, request.json(), tags=endpoint.tags)
     # From 2022-05-01 on a PATCH carries tags and identity; only the older preview lets traffic through.
-    allowed = {"tags", "identity"} if found.version != "2022-02-01-preview" else {"tags", "identity", "kind", "location", "sku", "properties"}
+    allowed = (
+        {"tags", "identity"}
+        if found.version != "2022-02-01-preview"
+        else {"tags", "identity", "kind", "location", "sku", "properties"}
+    )
     properties = body.get("properties") or {}
     refused = sorted((set(body) - allowed) | {f"properties.{name}" for name in set(properties) - _PATCHED_PROPERTIES})
     if refused:
@@ -400,7 +419,12 @@ def regenerate_keys(request: Request, params: Params, cloud: Cloud) -> Response:
     body = request.json()
     which = str(body.get("keyType", "")).lower()
     if which not in {"primary", "secondary"} or endpoint.auth_mode != "Key":
-        raise found.bad_request(("InvalidKeyType", f"keyType must be Primary or Secondary, and the auth mode Key; they are {body.get('keyType')!r} and {endpoint.auth_mode}."))
+        raise found.bad_request(
+            (
+                "InvalidKeyType",
+                f"keyType must be Primary or Secondary, and the auth mode Key; they are {body.get('keyType')!r} and {endpoint.auth_mode}.",
+            )
+        )
     require_idle(found, endpoint)
     _begin(found, endpoint, "online-endpoint-keys", {which: body.get("keyValue") or new_key(cloud)})
     return found.reply(None, status=202, did="write", headers=endpoint.operation.headers(cloud))

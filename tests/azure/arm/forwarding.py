@@ -35,9 +35,7 @@ class Channels:
         fresh = self._fresh(address, timeout_s)
         return self._exchanged(fresh, address, request, path)
 
-    def _exchanged(
-        self, connection: http.client.HTTPConnection, address: str, request: Request, path: str
-    ) -> Response:
+    def _exchanged(self, connection: http.client.HTTPConnection, address: str, request: Request, path: str) -> Response:
         headers = {name: value for name, value in request.headers if name.lower() not in _HOP_BY_HOP}
         headers["Content-Length"] = str(request.body.size)
         try:

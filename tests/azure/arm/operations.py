@@ -129,11 +129,14 @@ class Operations:
 
 
 def retry_after(cloud: Cloud) -> dict[str, str]:
+    """Retry-After counts in whole seconds; for less there is Azure's own header, which azure-core reads too."""
     seconds = cloud.state(Operations).retry_after_s
-    return {} if seconds is None else {"Retry-After": f"{seconds:g}"}
+    if seconds is None:
+        return {}
+    return {"Retry-After": str(int(seconds))} if seconds >= 1 else {"x-ms-retry-after-ms": str(int(seconds * 1000))}
 
 
-def begin(  # noqa: PLR0913
+def begin(
     cloud: Cloud,
     kind: str,
     name: str,
@@ -245,5 +248,3 @@ def get_plain_status(request: Request, params: Params, cloud: Cloud) -> Response
     if operation.error is not None:
         value["error"] = operation.error
     return answers.reply(value, params["region"])
-
-

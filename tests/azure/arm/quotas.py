@@ -59,6 +59,8 @@ class Quotas:
     """Limits by region and family, in cores: cloud.state(quotas.Quotas).limits["eastus", "standardFSv2Family"] = 6."""
 
     limits: dict[tuple[str, str], int] = field(default_factory=dict)
+    # What each deployment takes, by its id: region, family, cores.
+    held: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     # Cores that others in the subscription use.
     used_elsewhere: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -79,14 +81,13 @@ def cores_needed(size: Size, instances: int) -> int:
 
 
 def usage(cloud: Cloud, region: str, family: str) -> int:
-    from tests.azure.arm.deployments import Deployments
+    quotas = cloud.state(Quotas)
+    own = sum(cores for place, kind, cores in quotas.held.values() if (place, kind) == (region, family))
+    return own + quotas.used_elsewhere.get((region, family), 0)
 
-    own = sum(
-        cores_needed(size, one.capacity)
-        for one in cloud.state(Deployments).by_key.values()
-        if one.region == region and (size := size_named(one.instance_type)) and size.family == family
-    )
-    return own + cloud.state(Quotas).used_elsewhere.get((region, family), 0)
+
+def hold(cloud: Cloud, region: str, holder: str, size: Size, instances: int) -> None:
+    cloud.state(Quotas).held[holder] = (region, size.family, cores_needed(size, instances))
 
 
 def shortage(cloud: Cloud, region: str, size: Size, instances: int, *, held: int = 0) -> tuple[int, int, int] | None:
@@ -158,5 +159,3 @@ def list_sizes(request: Request, params: Params, cloud: Cloud) -> Response:
         for name, cores in sizes.items()
     ]
     return answers.reply({"value": listed}, params["region"])
-
-

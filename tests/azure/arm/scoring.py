@@ -119,7 +119,13 @@ def _chosen(request: Request, endpoint: Endpoint, cloud: Cloud) -> Deployment:
     turn = cloud.state(Rotations).of(f"live {endpoint.id}").next(ready)
     found = state.get(endpoint, turn) if turn else None
     if found is None:
-        raise Refusal(_said(404, "No valid deployments to route to. Please check that the endpoint has at least one deployment with positive weight values or use a deployment specific header to route.", cloud))
+        raise Refusal(
+            _said(
+                404,
+                "No valid deployments to route to. Please check that the endpoint has at least one deployment with positive weight values or use a deployment specific header to route.",
+                cloud,
+            )
+        )
     return found
 
 
@@ -152,7 +158,13 @@ def _score(request: Request, endpoint: Endpoint | None, cloud: Cloud) -> Respons
         if endpoint is None or endpoint.scoring_base is None:
             raise Refusal(_said(404, "The endpoint was not found.", cloud))
         if endpoint.public_network_access != "Enabled":
-            raise Refusal(_said(403, "Public network access is disabled: this endpoint is reached through its private endpoint alone.", cloud))
+            raise Refusal(
+                _said(
+                    403,
+                    "Public network access is disabled: this endpoint is reached through its private endpoint alone.",
+                    cloud,
+                )
+            )
         _authorize(request, endpoint, cloud)
         deployment = _chosen(request, endpoint, cloud)
         copy = _mirrored(endpoint, cloud) if request.method == "POST" else None
@@ -162,7 +174,9 @@ def _score(request: Request, endpoint: Endpoint | None, cloud: Cloud) -> Respons
     load = cloud.live(Load)
     if not load.enter(deployment.id, limit):
         text = "too many requests: the deployment's instances carry no more at once"
-        return _said(429, text, cloud, **{_CHOSEN: deployment.name, "ms-azureml-model-error-reason": "too_many_requests"})
+        return _said(
+            429, text, cloud, **{_CHOSEN: deployment.name, "ms-azureml-model-error-reason": "too_many_requests"}
+        )
     try:
         return _answer(request, deployment, path, cloud)
     finally:
@@ -189,7 +203,9 @@ def _answer(request: Request, deployment: Deployment, path: str, cloud: Cloud) -
     try:
         response = cloud.live(Channels).forward(address, request, path, timeout_s=timeout_s)
     except TimeoutError:
-        return _said(408, "upstream request timeout", cloud, **own, **{"ms-azureml-model-error-reason": "model_timeout"})
+        return _said(
+            408, "upstream request timeout", cloud, **own, **{"ms-azureml-model-error-reason": "model_timeout"}
+        )
     except (OSError, http.client.HTTPException) as error:
         told = {"ms-azureml-model-error-reason": "model_error", "ms-azureml-model-error-statuscode": "502"}
         return _said(424, f"upstream connect error: {error}", cloud, **own, **told)
@@ -242,5 +258,3 @@ for _method in ("GET", "POST"):
     room.route(_method, "/{rest...}", slow=True)(score)
     room.route(_method, "/", slow=True)(score)
     clusters.route(_method, "/api/v1/endpoint/{endpoint}/{rest...}", slow=True)(score_on_cluster)
-
-

@@ -62,9 +62,7 @@ class Subscriptions:
 
 
 def _no_subscription(subscription: str) -> Refusal:
-    return answers.arm_refusal(
-        404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found."
-    )
+    return answers.arm_refusal(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
 
 def _rendered(subscription: Subscription) -> dict[str, Any]:
@@ -88,9 +86,7 @@ def _rendered(subscription: Subscription) -> dict[str, Any]:
 def list_subscriptions(request: Request, params: Params, cloud: Cloud) -> Response:
     """Those on which the caller holds any role, on whatever scope inside."""
     caller = require_token(request, cloud, audience=ARM)
-    held = [
-        entry.scope.lower() for entry in cloud.state(Assignments).assigned if entry.object_id == caller.object_id
-    ]
+    held = [entry.scope.lower() for entry in cloud.state(Assignments).assigned if entry.object_id == caller.object_id]
     seen = [
         _rendered(subscription)
         for subscription in cloud.state(Subscriptions).by_id.values()

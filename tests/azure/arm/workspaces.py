@@ -70,7 +70,7 @@ class Workspace:
             cloud.state(Workspaces).by_key.pop(self.key, None)
             return
         properties = pending.get("properties") or {}
-        self.tags = pending.get("tags") if pending.get("tags") is not None else self.tags
+        self.tags = dict(pending["tags"]) if pending.get("tags") is not None else self.tags
         self.description = properties.get("description", self.description)
         self.friendly_name = properties.get("friendlyName", self.friendly_name)
         self.image_build_compute = properties.get("imageBuildCompute", self.image_build_compute)
@@ -124,7 +124,9 @@ class Visit:
     def version(self) -> str:
         return self.request.api_version
 
-    def reply(self, value: Any, *, status: int = 200, did: str = "read", headers: dict[str, str] | None = None) -> Response:
+    def reply(
+        self, value: Any, *, status: int = 200, did: str = "read", headers: dict[str, str] | None = None
+    ) -> Response:
         return answers.reply(value, self.region, status=status, did=did, headers=headers)
 
     def bad_request(self, *details: tuple[str, str]) -> Refusal:
@@ -165,7 +167,10 @@ def visit(request: Request, params: Params, cloud: Cloud, action: str, *, v2: bo
     found = Visit(cloud=cloud, request=request, caller=caller, workspace=workspace)
     if v2 and workspace.v1_legacy_mode and request.method != "GET":
         raise found.bad_request(
-            ("V1LegacyMode", f"The workspace {workspace.name} has V1LegacyMode == true: this operation goes through the public ARM plane, which that mode forbids. Update the workspace to v1_legacy_mode false, or use the v1 API.")
+            (
+                "V1LegacyMode",
+                f"The workspace {workspace.name} has V1LegacyMode == true: this operation goes through the public ARM plane, which that mode forbids. Update the workspace to v1_legacy_mode false, or use the v1 API.",
+            )
         )
     return found
 
@@ -194,7 +199,9 @@ def _properties(workspace: Workspace, version: str, provisioning: str) -> dict[s
         "storageAccount": workspace.of_group("Microsoft.Storage/storageAccounts", workspace.storage_account),
         "keyVault": workspace.of_group("Microsoft.Keyvault/vaults", f"{workspace.name}vault"),
         "applicationInsights": workspace.of_group("Microsoft.insights/components", f"{workspace.name}insights"),
-        "containerRegistry": workspace.of_group("Microsoft.ContainerRegistry/registries", workspace.workspace_id.replace("-", "")),
+        "containerRegistry": workspace.of_group(
+            "Microsoft.ContainerRegistry/registries", workspace.workspace_id.replace("-", "")
+        ),
         "hbiWorkspace": False,
         "provisioningState": provisioning,
         "workspaceId": workspace.workspace_id,
@@ -322,7 +329,9 @@ def patch_workspace(request: Request, params: Params, cloud: Cloud) -> Response:
 @room.delete(world.WORKSPACE_TEMPLATE, api_versions=versions.WORKSPACES)
 def delete_workspace(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "delete")
-    return answers.empty(found.region, status=202, did="delete", headers=_begin(found, "workspace-delete").headers(cloud))
+    return answers.empty(
+        found.region, status=202, did="delete", headers=_begin(found, "workspace-delete").headers(cloud)
+    )
 
 
 def _begin(found: Visit, kind: str) -> operations.Operation:

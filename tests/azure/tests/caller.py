@@ -57,10 +57,11 @@ class Caller:
         """Polls the operation an answer began until it is over; its last body."""
         assert answer.status_code in {200, 201, 202}, answer.text
         url = answer.headers["Azure-AsyncOperation"]
+        status: dict[str, Any] = {}
         for _ in range(50):
             polled = self.http.get(url, headers=self.headers, timeout=30)
             assert polled.status_code == 200, polled.text
-            status: dict[str, Any] = polled.json()
+            status = polled.json()
             if status["status"] in {"Succeeded", "Failed", "Canceled"}:
                 return status
         raise AssertionError(f"the operation never ended: {status}")

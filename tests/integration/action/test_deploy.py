@@ -141,9 +141,10 @@ def test_deploy__no_secret_of_the_step__is_in_any_byte_it_leaves(step: Step, tra
     canaries = {"client-secret": "canary-one-8f3a", "github-token": "canary-two-77bd"}
     step.environ["SOME_TOKEN"] = "canary-three-5c1e"
     inputs = {name.replace("-", "_"): value for name, value in canaries.items()}
+    inputs |= {"client_id": "5a1c2b3d-0000-4000-8000-000000000001", "tenant_id": "5a1c2b3d-0000-4000-8000-000000000002"}
     ended = step.run(run_id=tracking.runs["plus-1"], service_name="adder", **inputs)
     assert ended.exit_code == 0, ended.log
-    masked = {command.value for command in parse_workflow_commands(ended.log) if command.name == "add-mask"}
+    masked = {command.data for command in parse_workflow_commands(ended.log) if command.name == "add-mask"}
     assert set(canaries.values()) <= masked
     said = "\n".join(line for line in ended.log.splitlines() if not line.startswith("::add-mask::"))
     written = [said, ended.summary, *ended.outputs.values()]

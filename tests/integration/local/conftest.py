@@ -97,14 +97,14 @@ class Machine:
         )
 
     def deploy(self, deployment: str, model: str, *, service: str = SERVICE, **shape: Any) -> DeploymentSpec:
-        """Stage, start, shift, and retire the one before, as the executor does."""
-        before = self.live(service)
+        """Stage, start, shift, and retire the others, as a plan does; the one that served stays on disk."""
+        before = self.serving.snapshot(service).service
         spec = self.stage(deployment, model, service=service, **shape)
         observation = self.start(deployment, service=service)
         assert observation.state is ServiceState.HEALTHY, self.serving.logs(service, deployment, tail_lines=80)
         self.serving.shift(service, deployment)
-        if before:
-            self.serving.retire(service, before, keep_files=True)
+        for each in before.deployments if before else ():
+            self.serving.retire(service, each.name, keep_files=each.name == before.live)
         return spec
 
     def live(self, service: str = SERVICE) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 from mlaz_ci.errors import Bug, DiskFull, NotReachable, PortInUse, RecordUnreadable, ServiceBusy, ServiceStartFailed
 from mlaz_ci.models import Lock, ServiceState
 from mlaz_ci.ports import Progress
-from tests.integration.local.conftest import REQUEST, SERVICE, Machine, processes_of, wait_for, with_environ
+from tests.integration.local.conftest import REQUEST, SERVICE, Machine, group_of, processes_of, wait_for, with_environ
 
 
 def test_start__init_fails__is_failed_at_once_with_the_reason_and_the_log(machine: Machine) -> None:
@@ -63,8 +63,9 @@ def test_start__pickle_that_looks_around__sees_no_secret_of_ours(machine: Machin
 
 def test_start__kept_port_was_taken_meanwhile__names_the_program(machine: Machine) -> None:
     machine.deploy("g1", "v1")
-    os.killpg(machine.process("g1")["pid"], signal.SIGKILL)
-    wait_for(machine.facts, lambda seen: seen.state is ServiceState.FAILED)
+    pid = machine.process("g1")["pid"]
+    os.killpg(pid, signal.SIGKILL)
+    wait_for(lambda: group_of(pid), lambda group: group == [])
     with (
         socket.create_server(("127.0.0.1", machine.facts().port)),
         pytest.raises(PortInUse, match=rf"by .+ \(pid {os.getpid()}\)"),

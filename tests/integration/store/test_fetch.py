@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from mlaz_ci.errors import DiskFull, MlazError, ModelNotServable, ModelPathNotFound, TrackingServerFailed
 from mlaz_ci.models import PathSource, RunSource, VersionSource
 from tests.fakes.platform import RecordingProgress
 from tests.integration.store.answers import Answer, AnswerServer, of_json, serve_answers
 from tests.integration.store.conftest import OpenStore
-from tests.integration.store.stores import QUIET, Logged, files_of, surroundings
+from tests.integration.store.stores import Logged, files_of
 
 ROOT = Path(__file__).parents[3]
 MLMODEL = b"flavors: {python_function: {python_version: 3.11.7}}\n"
@@ -64,15 +65,19 @@ def test_fetch__alias_moved_since_the_checks__the_version_that_was_checked(
 ) -> None:
     store = open_store(on_server.tracking_uri)
     model = store.resolve(VersionSource(name=on_server.registered, alias="champion"), name=None)
-    move = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).set_registered_model_alias('churn model', 'champion', sys.argv[2])"
-    environ = {**surroundings(), **QUIET}
-    subprocess.run([sys.executable, "-c", move, on_server.tracking_uri, "2"], check=True, timeout=120, env=environ)
+    set_champion(on_server, "2")
     try:
         open_store(on_server.tracking_uri).fetch(model, tmp_path / "model", progress)
     finally:
-        subprocess.run([sys.executable, "-c", move, on_server.tracking_uri, "1"], check=True, timeout=120, env=environ)
+        set_champion(on_server, "1")
 
     assert files_of(tmp_path / "model") == files_of(on_server.downloads)
+
+
+def set_champion(logged: Logged, version: str) -> None:
+    alias = {"name": logged.registered, "alias": "champion", "version": version}
+    answer = requests.post(f"{logged.tracking_uri}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=60)
+    answer.raise_for_status()
 
 
 def test_fetch__file_size_limit_hit__disk_full_and_nothing_left(on_server: Logged, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -231,7 +233,7 @@ def test_resolve__artifacts_at_no_place__model_path_not_found(open_store: OpenSt
         open_store(server.uri).resolve(SOURCE, name=None)
 
 
-def resolve_by(python: Path, tracking_uri: str, run_id: str, tmp_path: Path) -> tuple[str, str]:
+def resolve_by(python: Path, tracking_uri: str, run_id: str, tmp_path: Path, **variables: str) -> tuple[str, str]:
     """Resolves in another environment; the outcome in one line, and what was said on stderr."""
     script = (
         "import json, os, sys\n"
@@ -253,7 +255,7 @@ def resolve_by(python: Path, tracking_uri: str, run_id: str, tmp_path: Path) -> 
         text=True,
         timeout=300,
         cwd=tmp_path,
-        env={**stores.surroundings(), "PYTHONPATH": str(ROOT)},
+        env={**stores.surroundings(), "PYTHONPATH": str(ROOT), **variables},
     )
     return done.stdout.strip(), done.stderr
 
@@ -280,7 +282,7 @@ def test_resolve__database_with_mlflow_skinny_alone__offers_a_server(
     assert chatter == ""
 
 
-def test_resolve__database_of_an_older_mlflow__told_to_upgrade(open_store: OpenStore, tmp_path: Path) -> None:
+def test_resolve__database_of_an_older_mlflow__told_and_not_migrated(open_store: OpenStore, tmp_path: Path) -> None:
     database = tmp_path / "old" / "mlflow.db"
     database.parent.mkdir()
     make = "import sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); print(mlflow.start_run().info.run_id)"
@@ -295,18 +297,35 @@ def test_resolve__database_of_an_older_mlflow__told_to_upgrade(open_store: OpenS
         env={**stores.surroundings(), **stores.QUIET},
     )
 
+    before = database.read_bytes()
+
     with pytest.raises(StoreNotSupported, match="made by another version of mlflow") as caught:
         open_store(uri).resolve(RunSource(run_id=made.stdout.split()[-1], path="model"), name=None)
 
     assert "mlflow db upgrade" in caught.value.remedy_text
+    assert database.read_bytes() == before
 
 
-def test_resolve__file_store_forbidden_by_the_user__told(request: pytest.FixtureRequest, open_store: OpenStore) -> None:
+def test_resolve__database_of_another_program__told_and_not_filled(open_store: OpenStore, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+        connection.commit()
+    before = (tmp_path / "shop.db").read_bytes()
+
+    with pytest.raises(InvalidInput, match="without an MLflow store in it"):
+        open_store(f"sqlite:///{tmp_path}/shop.db").resolve(SOURCE, name=None)
+
+    assert (tmp_path / "shop.db").read_bytes() == before
+
+
+def test_resolve__file_store_forbidden_by_the_user__told(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     logged = request.getfixturevalue("in_files")
-    store = open_store(logged.tracking_uri, {"MLFLOW_ALLOW_FILE_STORE": "false"})
 
-    with pytest.raises(StoreNotSupported, match="MLFLOW_ALLOW_FILE_STORE forbids"):
-        store.resolve(RunSource(run_id=logged.run_id, path="model"), name=None)
+    outcome, _ = resolve_by(
+        Path(sys.executable), logged.tracking_uri, logged.run_id, tmp_path, MLFLOW_ALLOW_FILE_STORE="false"
+    )
+
+    assert outcome.startswith("store-not-supported Unset MLFLOW_ALLOW_FILE_STORE")
 
 
 def test_resolve__database__nothing_on_stderr(request: pytest.FixtureRequest, tmp_path: Path) -> None:

@@ -140,15 +140,9 @@ def test_parse_request__on_github__belongs_to_the_repository() -> None:
             "aci",
         ),
         ({**DEPLOY, "target": "aci", "creds": CREDS, "client-id": GUID}, ConflictingInputs, "`creds`"),
-        (
-            {**DEPLOY, "target": "local", **WORKSPACE},
-            NotInThisVersion,
-            "`subscription-id`, `resource-group`, `workspace-name`",
-        ),
         ({**DEPLOY, "wait": "false"}, NotInThisVersion, "`wait`"),
         ({**DEPLOY, "description": "a sentence"}, NotInThisVersion, "`description`"),
         ({**DEPLOY, "preview": "true"}, NotInThisVersion, "`preview`"),
-        ({**DEPLOY, "client-id": GUID}, NotInThisVersion, "`client-id`"),
         ({**DEPLOY, "creds": "{"}, InvalidInput, "`creds`"),
         ({**DEPLOY, "auth": "key"}, InapplicableInput, "`auth` cannot be had on target local"),
         ({"command": "promote"}, NotInThisVersion, 'Command "promote"'),
@@ -188,8 +182,16 @@ def test_parse_request__inapplicable_inputs__are_one_warning_and_left_out() -> N
     assert parsed.request.given == ("run-id", "service-name")
 
 
+def test_parse_request__azure_inputs_on_local__are_one_warning_so_that_one_word_changes_the_target() -> None:
+    parsed = parse({**DEPLOY, "target": "local", **WORKSPACE, "client-id": GUID, "cloud": "AzureCloud"})
+    (finding,) = parsed.findings
+    assert finding.severity is Severity.WARNING
+    assert "`subscription-id`, `resource-group`, `workspace-name`" in finding.what
+    assert (parsed.request.workspace, parsed.request.sign_in) == (None, None)
+
+
 def test_parse_request__not_built_input_at_its_default__asks_for_nothing() -> None:
-    parsed = parse({**DEPLOY, "preview": "false", "endpoint": "create", "cloud": "azurecloud", "keep-previous": "no"})
+    parsed = parse({**DEPLOY, "preview": "false", "endpoint": "create", "keep-previous": "no"})
     assert parsed.findings == ()
 
 

@@ -77,6 +77,7 @@ class Point(BaseModel):
         (bytearray(b"\0\1"), "AAE="),
         (np.array([[1.0, math.nan], [math.inf, 2.0]]), [[1.0, None], ["Infinity", 2.0]]),
         (np.array(7), 7),
+        (np.array("2024-01-02", dtype="datetime64[ns]"), "2024-01-02T00:00:00"),
         (np.array(["a", None], dtype=object), ["a", None]),
         (np.array([b"\0\1"]), ["AAE="]),
         (HAS_NANOSECONDS, ["2024-01-02T03:04:05.123456789", None]),
@@ -129,7 +130,9 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["AA==", "NaN"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["rooms", "area", "a", "b", "columns", "index", "data"]), inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["rooms", "area", "note", "a", "b", "columns", "index", "data"]), inner, max_size=4
+        )
     ),
     max_leaves=12,
 )
@@ -169,6 +172,31 @@ def test_read_request__an_optional_column_without_values__is_left_out(loaded: Se
         assert list(score.read_request(json.dumps({"dataframe_records": rows}))[0].columns) == ["a"]
     data, _ = score.read_request('{"dataframe_records": [{"a": 1, "b": 2}]}')
     assert data.to_dict("list") == {"a": [1], "b": [2]}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"inputs": {"a": [1], "b": 5}}, "inputs.b"),
+        ({"dataframe_split": {"columns": ["a"], "index": [{}], "data": [[1]]}}, "dataframe_split.index"),
+        ({"dataframe_split": {"columns": [["a"], ["a"]], "data": [[1, 2]]}}, "dataframe_split.columns"),
+        ({"input_data": {"index": [0], "data": [[1]]}}, "input_data[0]"),
+    ],
+    ids=repr,
+)
+def test_read_request__a_part_of_another_kind__is_named(loaded: ServiceOf, body: Any, field: str) -> None:
+    loaded([{"name": "a", "type": "long", "required": True}, {"name": "b", "type": "long", "required": False}])
+    refusal = refusal_of(body)
+    assert refusal is not None
+    assert refusal.field == field
+
+
+def test_read_request__a_datetime_parameter__is_a_timestamp(loaded: ServiceOf) -> None:
+    loaded(
+        [{"name": "a", "type": "long"}], params=[{"name": "day", "type": "datetime", "default": None, "shape": None}]
+    )
+    body = {"inputs": [1], "params": {"day": "2024-01-02T03:00:00+03:00"}}
+    assert score.read_request(json.dumps(body))[1] == {"day": pd.Timestamp("2024-01-02")}
 
 
 def test_read_request__an_index__is_kept(loaded: ServiceOf) -> None:
