@@ -57,7 +57,7 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
     settings = read_settings(given, config, origin)
     command = _parse_command(settings)
     target = _parse_target(settings)
-    sign_in, workspace = _parse_azure(settings)
+    _parse_azure(settings)  # its form is checked on every target alike
     source = _parse_source(settings, origin)
     rules = rules_of(target)
     unused = _check_uses(settings, target, rules)
@@ -66,8 +66,10 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
     service_name = settings.text("service-name") or ""
     if service_name:
         rules.check_service_name(service_name)
+    kept = settings.without(unused)
+    sign_in, workspace = _parse_azure(kept)
     request = _build(
-        settings.without(unused),
+        kept,
         origin,
         command=command,
         target=target,
