@@ -17,6 +17,7 @@ from types import FrameType
 from mlaz_ci.adapters.clock import SystemClock
 from mlaz_ci.adapters.github import GithubPlatform
 from mlaz_ci.adapters.terminal import TerminalPlatform
+from mlaz_ci.adapters.uv import hide_our_environment
 from mlaz_ci.errors import Bug, Cancelled, ExitCode, FileNotFound, InvalidConfigFile, MlazError
 from mlaz_ci.inputs import (
     ConfigFile,
@@ -82,6 +83,8 @@ class _Attempt:
         self._job: Job | None = None
 
     def run(self, read_given: Callable[[], Mapping[str, str]]) -> Outcome:
+        # The service that this run starts loads a model, which is code: it must not read our secrets from /proc.
+        hide_our_environment()
         self._given = read_given()
         # Before anything is parsed or shown: no error text may carry what a step passed as a secret.
         for secret in secrets_of(self._given):
