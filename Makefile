@@ -32,7 +32,7 @@ demo: venv ## train a model, deploy it by run id on this machine, predict, clean
 
 .PHONY: test
 test: venv ## run the tests (no Docker, no Azure, no root)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: test-core
 test-core: venv ## the pure core alone, with its branch coverage

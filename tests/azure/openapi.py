@@ -173,6 +173,9 @@ class Contract:
 
     def _operations_of(self, file: SpecFile, version: str) -> Iterator[Operation]:
         for template, item in file.content.get("paths", {}).items():
+            # "/{anything}", by id: it would take every path of its version that no other file names.
+            if re.fullmatch(r"/\{\w+\}", template):
+                continue
             for method, content in item.items():
                 if method not in _METHODS:
                     continue

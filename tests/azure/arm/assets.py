@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import yaml
 
 from tests.azure import storage, world
 from tests.azure.arm import answers, asset_uris, datastores, paging, versions
@@ -105,14 +108,25 @@ def _version_properties(found: Visit, kind: str, asked: dict[str, Any]) -> dict[
         case "codes":
             properties["codeUri"] = asked.get("codeUri")
         case _:
+            if asked.get("condaFile"):
+                properties["condaFile"] = _as_json(found, str(asked["condaFile"]))
             properties |= {
                 "environmentType": "UserCreated",
-                **{name: asked[name] for name in ("image", "condaFile", "build", "inferenceConfig") if asked.get(name)},
+                **{name: asked[name] for name in ("image", "build", "inferenceConfig") if asked.get(name)},
                 "osType": str(asked.get("osType") or "Linux").capitalize(),
                 "autoRebuild": asked.get("autoRebuild") or "Disabled",
                 "stage": asked.get("stage") or "Development",
             }
     return properties
+
+
+def _as_json(found: Visit, conda: str) -> str:
+    """As recorded: a conda file sent as YAML comes back as JSON."""
+    try:
+        return json.dumps(yaml.safe_load(conda), indent=2)
+    except (yaml.YAMLError, TypeError) as error:
+        text = f"The conda file is no valid YAML: {error}"
+        raise answers.service_refusal(found.cloud, found.region, 400, "UserError", text) from error
 
 
 def _rendered_version(found: Visit, kind: str, container: Container, version: Version) -> dict[str, Any]:

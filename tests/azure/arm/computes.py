@@ -175,9 +175,15 @@ def _find(found: Visit, name: str) -> Compute:
     return compute
 
 
+def _refusal(found: Visit, status: int, code: str, message: str) -> Refusal:
+    """This service's errors tell nothing of themselves: files up to 2020 know no additionalInfo."""
+    headers = answers.service_headers(found.region, did="error", kind="error")
+    return Refusal(Response.json({"error": {"code": code, "message": message}}, status=status, headers=headers))
+
+
 def _missing(found: Visit, name: str) -> Refusal:
     text = f"Compute with name {name} was not found in workspace {found.workspace.name}."
-    return answers.service_refusal(found.cloud, found.region, 404, "ComputeNotFound", text)
+    return _refusal(found, 404, "ComputeNotFound", text)
 
 
 @room.get(LIST, api_versions=versions.COMPUTES)
@@ -225,14 +231,14 @@ def get_compute_regionally(request: Request, params: Params, cloud: Cloud) -> Re
 def _checked(found: Visit, name: str, properties: dict[str, Any]) -> None:
     if not _NAME.fullmatch(name):
         text = "Compute name is invalid. It can include letters, digits and dashes. It must start with a letter, end with a letter or digit, and be between 2 and 16 characters in length"
-        raise answers.service_refusal(found.cloud, found.region, 400, "BadArgument", text)
+        raise _refusal(found, 400, "BadArgument", text)
     if properties.get("computeType") not in {"AKS", "Kubernetes", "AmlCompute"}:
         text = f"The compute type {properties.get('computeType')!r} is not supported."
-        raise answers.service_refusal(found.cloud, found.region, 400, "BadArgument", text)
+        raise _refusal(found, 400, "BadArgument", text)
     resource, clusters = properties.get("resourceId"), found.cloud.state(Computes).clusters
     if resource and clusters and resource.lower() not in {one.lower() for one in clusters}:
         text = f"The resource {resource} was not found, or the workspace may not reach it."
-        raise answers.service_refusal(found.cloud, found.region, 400, "ComputeResourceNotFound", text)
+        raise _refusal(found, 400, "ComputeResourceNotFound", text)
 
 
 @room.put(ONE, api_versions=versions.COMPUTES)
@@ -247,7 +253,7 @@ def put_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     if existing is not None:
         existing.operation.look(cloud)
         if not existing.operation.is_over:
-            raise answers.conflict(cloud, found.region, f"The compute {name} is being changed by another operation.")
+            raise _refusal(found, 409, "Conflict", f"The compute {name} is being changed by another operation.")
     compute = _made(found, name, body, existing)
     state.by_key[(compute.workspace, name.lower())] = compute
     kind = "compute-attach" if compute.is_attached else "compute-create"
@@ -302,7 +308,7 @@ def delete_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     compute = _find(found, params["compute"])
     if action not in {"delete", "detach"}:
         text = f"underlyingResourceAction must be Delete or Detach, not {action!r}."
-        raise answers.service_refusal(cloud, found.region, 400, "BadArgument", text)
+        raise _refusal(found, 400, "BadArgument", text)
     if not compute.operation.is_over:
         raise answers.conflict(
             cloud, found.region, f"The compute {compute.name} is being changed by another operation."

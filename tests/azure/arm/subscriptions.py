@@ -93,7 +93,8 @@ def list_subscriptions(request: Request, params: Params, cloud: Cloud) -> Respon
         if any(f"{scope}/".startswith(f"/subscriptions/{subscription.id}/") for scope in held)
         and subscription.tenant_id == caller.tenant_id
     ]
-    return answers.arm_reply({"value": seen, "count": {"type": "Total", "value": len(seen)}})
+    # The file requires a nextLink; an empty one ends the list for every client.
+    return answers.arm_reply({"value": seen, "nextLink": ""})
 
 
 @room.get("/subscriptions/{subscription}")

@@ -267,6 +267,10 @@ def rendered(workspace: Workspace, version: str) -> dict[str, Any]:
     }
     if not versions.since(version, "2022-01-01"):
         value["properties"]["notebookInfo"].pop("notebookPreparationError")
+        if version == "2019-06-01":
+            for name in ("hbiWorkspace", "notebookInfo", "privateLinkCount"):
+                del value["properties"][name]
+            del value["sku"]
         return value
     if versions.answers_as_recorded(version):
         value["etag"] = None

@@ -229,7 +229,7 @@ def test_upload__local_model_and_code__reach_the_service(
     made = client.online_deployments.begin_create_or_update(deployment).result()
     assert made.provisioning_state == "Succeeded"
     (spec,) = backend.specs
-    assert (spec.script, spec.environment.strip()) == ("score.py", '{"dependencies": ["python=3.11"]}')
+    assert (spec.script, json.loads(spec.environment)) == ("score.py", {"dependencies": ["python=3.11"]})
     assert spec.script_folder is not None
     assert (spec.script_folder / "score.py").read_text(encoding="utf-8").startswith("def init")
     assert spec.model_folder is not None

@@ -6,8 +6,6 @@ import pytest
 
 from tests.integration.action.conftest import Step, Tracking
 
-pytestmark = pytest.mark.xdist_group("action")
-
 
 @pytest.mark.parametrize(
     ("inputs", "exit_code", "kind", "said"),
@@ -49,7 +47,7 @@ def test_step__path_without_a_model__lists_the_paths_that_hold_one(step: Step, t
     ("text", "kind", "said"),
     [
         ("service-name: [", "invalid-config-file", "mlaz-ci.yml:1:"),
-        ("servce-name: adder\n", "unknown-config-key", 'service-name'),
+        ("servce-name: adder\n", "unknown-config-key", "service-name"),
         ("target: local\nlocal:\n  prot: 5\n", "unknown-config-key", "mlaz-ci.yml:3:3"),
         ("- a\n", "invalid-config-file", "mapping"),
     ],

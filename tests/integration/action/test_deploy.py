@@ -6,12 +6,8 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.integration.action.conftest import Step, Tracking, predict
 from tests.runner_files import parse_workflow_commands
-
-pytestmark = pytest.mark.xdist_group("action")
 
 
 def test_deploy__every_verb_in_turn__does_what_the_readme_says(step: Step, tracking: Tracking) -> None:

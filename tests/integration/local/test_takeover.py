@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tests.integration.local.conftest import REQUEST, SERVICE, Machine, wait_for
 
 TAKEOVERS = ("v2", "v3", "v4")
-REQUESTS_PER_PHASE = 700
+REQUESTS_PER_PHASE = 550
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Load:
 
     def await_requests(self, number: int) -> None:
         begun = self.seen().total()
-        wait_for(self.seen, lambda seen: seen.total() >= begun + number or bool(self.failures))
+        wait_for(self.seen, lambda seen: seen.total() >= begun + number or bool(self.failures), limit_s=240.0)
 
     def seen(self) -> Counter[str]:
         with self.lock:
