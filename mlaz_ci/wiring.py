@@ -38,7 +38,11 @@ def connect(request: Request, environ: Mapping[str, str], platform: Platform, cl
     uv = UvResolver(environ, home / "uv", build_from_source=request.build_from_source)
     in_container = bool(environ.get(_IN_ACTION_CONTAINER))
     has_socket = in_container and _DOCKER_SOCKET.exists()
-    serving: Serving = LocalDocker(environ, clock) if has_socket else LocalProcess(home, environ, clock, uv)
+    serving: Serving = (
+        LocalDocker(environ, clock, build_from_source=request.build_from_source)
+        if has_socket
+        else LocalProcess(home, environ, clock, uv)
+    )
     ports = Ports(
         store=MlflowStore(request.tracking_uri, environ, platform),
         serving=serving,

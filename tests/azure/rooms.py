@@ -12,6 +12,9 @@ from tests.azure import (
     mlflow_api,
     mlflow_registry,
     mlflow_tracking,
+    mms_models,
+    mms_services,
+    webservice_scoring,
 )
 from tests.azure.arm import rooms as arm
 from tests.azure.routing import Room
@@ -28,4 +31,8 @@ ROOMS: tuple[Room, ...] = (
     mlflow_api.room,
     mlflow_tracking.room,
     mlflow_registry.room,
+    mms_models.room,
+    mms_services.room,
+    webservice_scoring.room,
+    webservice_scoring.clusters,
 )

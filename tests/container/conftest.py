@@ -55,6 +55,7 @@ def engine() -> Iterator[Engine]:
                 yield engine
         finally:
             engine.remove_everything_but_images()
+            engine.forget_old_layers()
             engine.wait_for_stragglers()
             shutil.rmtree(settings)
 

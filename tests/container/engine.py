@@ -102,6 +102,10 @@ class Engine:
         self.remove_containers()
         self.podman("volume", "prune", "--force")
 
+    def forget_old_layers(self) -> None:
+        """Layers of builds before yesterday; today's spare the next session installing the lock again."""
+        self.podman("image", "prune", "--force", "--filter", "until=24h")
+
     def wait_for_stragglers(self) -> None:
         """What the engine leaves running for a moment still writes into its folders."""
         wait_until(lambda: not self._stragglers(), "the engine's last processes to end", timeout_s=60)

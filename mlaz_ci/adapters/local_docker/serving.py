@@ -40,8 +40,9 @@ _SCORE_TIMEOUT_S: Final = 300
 class LocalDocker:
     """Serves in sibling containers. The engine is asked at the first call, not before."""
 
-    def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: Clock, *, build_from_source: bool = False) -> None:
         self._environ = environ
+        self._build_from_source = build_from_source
         self._clock = clock
         self._connected: tuple[Any, OwnContainer] | None = None
 
@@ -64,7 +65,7 @@ class LocalDocker:
             call(
                 container,
                 "build_environment",
-                {"lock": lock},
+                {"lock": lock, "build_from_source": self._build_from_source},
                 surroundings=pack_surroundings(self._environ, self._engine[1], with_index=True),
                 on_progress=progress.update,
             )

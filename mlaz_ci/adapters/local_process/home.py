@@ -16,6 +16,7 @@ from mlaz_ci.ports import Clock
 
 LOCK_WAIT_S = 60.0
 _POLL_S = 0.1
+_LOCK = "service.lock"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -117,24 +118,34 @@ def locked(folder: Path, clock: Clock, doing: str, *, wait_s: float = LOCK_WAIT_
     """Alone with the service in `folder` (made if absent). Gives the lock's descriptor; raises ServiceBusy, which names the holder."""
     deadline_s = clock.now_s() + wait_s
     while True:
-        make_folder(folder)
-        path = folder / "service.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:
-            continue  # removed between the two lines by the one who deletes the service
-        try:
-            if _try_lock(descriptor) and _is_still(path, descriptor):
-                _sign(descriptor, doing, clock)
-                yield descriptor
-                return
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-        finally:
-            os.close(descriptor)
+        holder = ""
+        descriptor = _open_lock(folder)
+        if descriptor is not None:
+            try:
+                if _try_lock(descriptor) and _is_still(folder / _LOCK, descriptor):
+                    _sign(descriptor, doing, clock)
+                    yield descriptor
+                    return
+                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+            finally:
+                os.close(descriptor)
         if clock.now_s() >= deadline_s:
             by = f": {holder}" if holder else ""
             raise ServiceBusy(f'Service "{folder.name}" is being changed{by}.')
         clock.sleep(_POLL_S)
+
+
+def _open_lock(folder: Path) -> int | None:
+    """None if the one who deletes the service removed the folder just now."""
+    try:
+        make_folder(folder)
+        return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
+    except FileExistsError:  # of mkdir too, for a folder that is gone when it looks again
+        if folder.is_file():
+            raise
+        return None
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -157,7 +157,9 @@ def rendered(deployment: Deployment, version: str, cloud: Cloud) -> dict[str, An
         "instanceType": deployment.instance_type,
         "endpointComputeType": "Kubernetes" if deployment.is_kubernetes else "Managed",
     }
-    if version != "2022-02-01-preview":
+    if version == "2022-02-01-preview":
+        properties.setdefault("privateNetworkConnection", False)
+    else:
         properties.pop("privateNetworkConnection", None)
     if version in {"2022-02-01-preview", "2022-05-01"}:
         properties.pop("dataCollector", None)
@@ -335,12 +337,11 @@ def _merged(found: Visit, kubernetes: bool, old: dict[str, Any], asked: dict[str
         "model": None,
         "egressPublicNetworkAccess": "Enabled",
     }
-    if found.version == "2022-02-01-preview":
-        defaults["privateNetworkConnection"] = False
     if kubernetes:
         defaults["containerResourceRequirements"] = _RESOURCES
     merged = {**defaults, **old}
     merged |= {name: asked[name] for name in _CHANGEABLE if asked.get(name) is not None}
+    merged["egressPublicNetworkAccess"] = str(merged["egressPublicNetworkAccess"]).capitalize()
     if asked.get("scaleSettings"):
         merged["scaleSettings"] = {
             **(scale if asked["scaleSettings"]["scaleType"] == scale["scaleType"] else {}),

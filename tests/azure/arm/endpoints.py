@@ -123,7 +123,8 @@ class Endpoint:
             self.traffic = {name: share for name, share in properties["traffic"].items() if share}
         if properties.get("mirrorTraffic") is not None:
             self.mirror_traffic = {name: share for name, share in properties["mirrorTraffic"].items() if share}
-        self.public_network_access = properties.get("publicNetworkAccess") or self.public_network_access
+        # Enumerations are read without regard to case, and shown as the file spells them.
+        self.public_network_access = str(properties.get("publicNetworkAccess") or self.public_network_access).capitalize()
 
 
 EndpointKey = tuple[Key, str]

@@ -11,7 +11,7 @@ ASSETS = (
     *("2024-01-01-preview", "2024-04-01-preview", "2024-07-01-preview", "2024-10-01-preview", "2025-01-01-preview"),
 )
 ENDPOINTS = ("2022-02-01-preview", *ASSETS)
-WORKSPACES = ("2019-06-01", "2020-03-01", "2020-02-18-preview", "2022-01-01-preview", *ENDPOINTS)
+WORKSPACES = ("2019-06-01", "2020-03-01", "2020-02-18-preview", "2021-10-01", "2022-01-01-preview", *ENDPOINTS)
 COMPUTES = ("2020-02-02", *WORKSPACES)
 
 
@@ -24,8 +24,8 @@ def since(version: str, date: str) -> bool:
     return version[:10] >= date
 
 
-# Microsoft's files of these lie under wire/specs; they say what an answer holds. Later previews answer as recorded,
-# with the members that no published file names.
+# Microsoft's files of these are at hand and say what an answer holds. All others answer as recorded, with the members
+# that no published file names.
 _FILES = {
     *("2019-06-01", "2020-03-01", "2020-02-18-preview", "2020-02-02", "2022-01-01-preview", "2022-02-01-preview"),
     *("2022-05-01", "2024-04-01"),

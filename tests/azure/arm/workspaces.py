@@ -213,7 +213,7 @@ def _properties(workspace: Workspace, version: str, provisioning: str) -> dict[s
         },
         "privateLinkCount": 0,
     }
-    if not versions.since(version, "2022-01-01"):
+    if not versions.since(version, "2021-07-01"):
         return properties
     properties |= {
         "tenantId": world.TENANT_ID,
@@ -229,26 +229,28 @@ def _properties(workspace: Workspace, version: str, provisioning: str) -> dict[s
     if versions.since(version, "2023-04-01"):
         properties["managedNetwork"] = {"isolationMode": workspace.isolation_mode}
     if versions.answers_as_recorded(version):
-        properties |= _recorded_only(workspace)
+        properties |= _recorded_only(workspace, version)
     return properties
 
 
-def _recorded_only(workspace: Workspace) -> dict[str, Any]:
-    """What Azure sends and no published file names."""
-    modes = ["AllowInternetOutbound", "AllowOnlyApprovedOutbound"]
-    return {
+def _recorded_only(workspace: Workspace, version: str) -> dict[str, Any]:
+    """What Azure sends and no published file names, as recorded in 2022 and 2024."""
+    found: dict[str, Any] = {
         "imageBuildCompute": workspace.image_build_compute,
+        "linkedModelInventoryArmId": None,
+        "sdkTelemetryAppInsightsKey": workspace.workspace_id,
+    }
+    if not versions.since(version, "2024-01-01"):
+        return found | {"sasGetterUri": None, "acrSkuTier": "Basic"}
+    modes = ["AllowInternetOutbound", "AllowOnlyApprovedOutbound"]
+    return found | {
         "managedNetwork": {"changeableIsolationModes": modes, "isolationMode": workspace.isolation_mode},
         "allowRoleAssignmentOnRG": False,
         "softDeleteEnabled": False,
         "creationTime": workspace.created,
-        "linkedModelInventoryArmId": None,
         "ipAllowlist": [],
         "serverlessComputeSettings": {"serverlessComputeCustomSubnet": None, "serverlessComputeNoPublicIP": False},
         "EnableSoftwareBillOfMaterials": False,
-        "sdkTelemetryAppInsightsKey": workspace.workspace_id,
-        "sasGetterUri": None,
-        "acrSkuTier": "Basic",
     }
 
 
@@ -265,7 +267,7 @@ def rendered(workspace: Workspace, version: str) -> dict[str, Any]:
         "identity": {"type": "SystemAssigned", "principalId": workspace.workspace_id, "tenantId": world.TENANT_ID},
         "sku": {"name": "Basic", "tier": "Basic"},
     }
-    if not versions.since(version, "2022-01-01"):
+    if not versions.since(version, "2021-07-01"):
         value["properties"]["notebookInfo"].pop("notebookPreparationError")
         if version == "2019-06-01":
             for name in ("hbiWorkspace", "notebookInfo", "privateLinkCount"):

@@ -51,7 +51,9 @@ def models(lock: Lock, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_models(lock: Lock, folder: Path) -> Path:
     python = environments.environment(lock.text, lock.python_version)
-    made = subprocess.run([python, MODELS_SCRIPT, folder], check=False, capture_output=True, text=True, timeout=300)
+    made = subprocess.run(
+        [python, MODELS_SCRIPT, folder], check=False, capture_output=True, text=True, timeout=300, cwd=folder
+    )
     assert made.returncode == 0, made.stderr
     return folder
 

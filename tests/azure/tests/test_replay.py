@@ -1,0 +1,76 @@
+"""The recorded exchanges of ARM's rooms, one by one and as whole sequences, put to the emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.azure.server import Emulator
+from tests.azure.state import Cloud
+from tests.azure.tests import replay
+from tests.azure.tests.player import Player, is_compared
+
+# Where the emulator departs from a recording on purpose; README.md tells why of each.
+EXCUSED: dict[str, tuple[str, ...]] = {}
+# The recordings of online endpoints, deployments, models and workspaces that are of these rooms.
+CASSETTES = ("test_online_*", "test_endpoint_*", "test_mir_*", "test_model*", "test_workspace*")
+
+
+def _take_requests_contract(azure: Emulator) -> int:
+    """Recorded requests are an older preview's and may break the file whose version they are sent with; answers may not."""
+    taken = azure.cloud.take_failures("contract")
+    wrong = [failure for failure in taken if ": response" in failure.text]
+    assert not wrong, wrong
+    return len(taken)
+
+
+def test_samples__each__agree(
+    azure: Emulator, cloud: Cloud, http: requests.Session, wire: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared, excused, wrong = 0, 0, []
+    for exchange in replay.samples(wire):
+        if not is_compared(exchange):
+            continue
+        azure.reset()
+        found = Player(http, cloud).play(exchange)
+        assert found is not None
+        compared += 1
+        rest = found.without(EXCUSED.get(exchange.origin, ()))
+        if rest:
+            wrong.append(f"{exchange.method} {exchange.below or 'workspace'} {exchange.status} ({exchange.origin}): {rest}")
+        elif found:
+            excused += 1
+        _take_requests_contract(azure)
+    with capsys.disabled():
+        print(f"\n  samples of ARM's rooms: {compared} compared, {compared - excused - len(wrong)} equal, {excused} excused")
+    assert not wrong, "\n".join(wrong)
+    assert compared >= 36
+    assert excused <= 0.05 * compared
+
+
+def test_cassettes__as_sequences__agree(
+    azure: Emulator, cloud: Cloud, http: requests.Session, wire: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = wire / "cassettes" / "azure-cli-extensions-mlv2"
+    files = sorted({path for pattern in CASSETTES for path in folder.glob(f"{pattern}.yaml")})
+    asked, apart, foreign = 0, [], 0
+    for path in files:
+        azure.reset()
+        player, exchanges = Player(http, cloud), replay.cassette(path)
+        for index, exchange in enumerate(exchanges):
+            found = player.play(exchange, exchanges[index + 1 :])
+            if found is None:
+                foreign += 1
+                continue
+            asked += 1
+            if found:
+                apart.append(f"{exchange.origin} {exchange.method} {exchange.below or exchange.path}: {found}")
+        _take_requests_contract(azure)
+    share = 100 * (asked - len(apart)) / asked
+    with capsys.disabled():
+        print(f"\n  {len(files)} cassettes: {asked} requests, {share:.1f} % agree, {foreign} of other rooms")
+        print("\n".join(f"    {line}" for line in apart))
+    assert asked > 1500
+    assert share >= 90

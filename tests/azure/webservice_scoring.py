@@ -1,0 +1,104 @@
+"""Where services of model management are called: ACI by a name of its own and plain http, AKS by its cluster's address.
+
+Real serving is behind a Handle; this room checks who calls and forwards.
+"""
+
+from __future__ import annotations
+
+import http.client
+
+from tests.azure import webservices
+from tests.azure.arm.forwarding import Channels
+from tests.azure.arm.scoring import Load
+from tests.azure.backends import Serving
+from tests.azure.messages import Refusal, Request, Response
+from tests.azure.routing import Params, Room
+from tests.azure.state import Cloud
+from tests.azure.webservices import ACI, Service, Services
+
+room = Room("aci-scoring", host="{label}.{region}.azurecontainer.io", scheme="http")
+clusters = Room("aks-scoring", host="203.0.113.{address}", scheme="http")
+
+
+def _said(cloud: Cloud, status: int, text: str) -> Response:
+    return Response.text(text, status=status).with_headers({"x-ms-request-id": cloud.new_id()})
+
+
+def _authorize(request: Request, service: Service, cloud: Cloud) -> None:
+    takes_tokens = bool(service.request.get("aadAuthEnabled"))
+    if not service.is_keyed and not takes_tokens:
+        return
+    scheme, _, text = request.headers.get("Authorization").partition(" ")
+    if scheme.lower() != "bearer" or not text.strip():
+        raise Refusal(_said(cloud, 401, "Authentication header not found or not in the correct format."))
+    is_key = service.is_keyed and text.strip() in service.keys.values()
+    if not is_key and not (takes_tokens and service.tokens.get(text.strip(), 0.0) > cloud.clock.now_s()):
+        raise Refusal(_said(cloud, 401, "Unauthorized"))
+
+
+def _limit(service: Service) -> int:
+    """Requests an AKS service takes on at once; ACI's container queues what comes."""
+    each = service.request.get("maxConcurrentRequestsPerContainer") or 1
+    scaler = service.request.get("autoScaler") or {}
+    replicas = scaler.get("maxReplicas") if scaler.get("autoscaleEnabled") else service.request.get("numReplicas")
+    return int(each * (replicas or 1))
+
+
+def _score(request: Request, service: Service | None, path: str, cloud: Cloud) -> Response:
+    with cloud.lock:
+        if service is not None:
+            webservices.settle(cloud, service)
+        if service is None or (not service.serving and service.state != "Healthy"):
+            raise Refusal(_said(cloud, 503, "The service is not there, or has no container that is ready."))
+        _authorize(request, service, cloud)
+        serving, timeout_s = service.serving, (service.request.get("scoringTimeoutMs") or 60000) / 1000
+        is_aci, limit = service.kind == ACI, _limit(service)
+    load, key = cloud.live(Load), f"mms/{service.name}"
+    if not load.enter(key, 1_000_000 if is_aci else limit):
+        return _said(cloud, 503, "Too many requests for service: its replicas take no more at once. (overloaded)")
+    try:
+        return _answer(request, service, serving, path, timeout_s, cloud)
+    finally:
+        load.leave(key)
+
+
+def _answer(  # noqa: PLR0917
+    request: Request, service: Service, serving: str, path: str, timeout_s: float, cloud: Cloud
+) -> Response:
+    live = cloud.live(Serving)
+    start = live.start_of(serving) if serving else None
+    if start is None or start.handle is None:
+        if live.echoes:
+            kind = request.headers.get("Content-Type", "application/json")
+            return Response(body=request.body.read()).with_headers(
+                {"Content-Type": kind, "x-request-id": cloud.new_id()}
+            )
+        text = f"no serving backend runs the service {service.name}: set cloud.live(Serving).backend, or .echoes"
+        cloud.fail("not-implemented", text, request.number)
+        return _said(cloud, 501, f"tests.azure: {text}")
+    try:
+        return cloud.live(Channels).forward(start.handle.address, request, path, timeout_s=timeout_s)
+    except TimeoutError:
+        return _said(cloud, 504, "The request timed out.")
+    except (OSError, http.client.HTTPException) as error:
+        return _said(cloud, 502, f"Bad Gateway: {error}")
+
+
+def score(request: Request, params: Params, cloud: Cloud) -> Response:
+    with cloud.lock:
+        service = cloud.state(Services).by_host(request.host)
+    return _score(request, service, request.target, cloud)
+
+
+def score_on_cluster(request: Request, params: Params, cloud: Cloud) -> Response:
+    with cloud.lock:
+        service = cloud.state(Services).on_cluster(request.host, params["service"])
+    path, _, query = request.target.partition("?")
+    below = "/" + path.split("/", 5)[5] if path.count("/") >= 5 else "/"
+    return _score(request, service, f"{below}?{query}" if query else below, cloud)
+
+
+for _method in ("GET", "POST", "OPTIONS"):
+    room.route(_method, "/{rest...}", slow=True)(score)
+    room.route(_method, "/", slow=True)(score)
+    clusters.route(_method, "/api/v1/service/{service}/{rest...}", slow=True)(score_on_cluster)

@@ -1,0 +1,242 @@
+"""Services of model management as data, ACI's and AKS's, and the operations that change them. Knows no HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.azure import mms_errors, mms_starting
+from tests.azure.arm.workspaces import Key, Workspace
+from tests.azure.backends import Serving, StartFailed
+from tests.azure.clock import iso8601, utc
+from tests.azure.state import Cloud
+from tests.azure.transitions import Progress, Stage, after_polls
+
+ACI, AKS, ENDPOINT = "ACI", "AKS", "AKSENDPOINT"
+# Without a script: seen under way by one poll, done at the next. What needs no container is done at once.
+_COURSES: dict[str, tuple[Stage, ...]] = {
+    "mms-create": after_polls(1, "Running", "Succeeded"),
+    "mms-update": after_polls(1, "Running", "Succeeded"),
+    "mms-delete": (Stage(state="Succeeded"),),
+    "mms-keys": (Stage(state="Succeeded"),),
+}
+# The progress that is told while a deployment goes on, and when it is through.
+_BEGUN = ("Creating Container Registry if not exists.", "Registering the environment.", "Use the existing image.")
+_THROUGH = (
+    "Generating deployment configuration.",
+    "Submitting deployment to compute.",
+    "Checking the status of deployment {service}..",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    workspace: Key
+    name: str
+    kind: str
+    # The create request, defaults filled in; what a PATCH changes.
+    request: dict[str, Any]
+    region: str
+    created: str
+    updated: str
+    keys: dict[str, str]
+    # ACI: the label of its name in DNS. AKS: the address of its cluster.
+    label: str = ""
+    address: str = ""
+    state: str = "Transitioning"
+    error: dict[str, Any] | None = None
+    operation: str = ""
+    # The start that serves now, and its log where a test gave one.
+    serving: str = ""
+    told_log: str | None = None
+    # Tokens and until when they hold, in seconds since 1970.
+    tokens: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def scoring_base(self) -> str:
+        if self.kind != ACI:
+            return f"http://{self.address}:80/api/v1/service/{self.name}"
+        if self.request.get("sslEnabled"):
+            return f"https://{self.request.get('cname') or self.host}"
+        return f"http://{self.host}"
+
+    @property
+    def host(self) -> str:
+        return f"{self.label}.{self.region}.azurecontainer.io"
+
+    @property
+    def is_keyed(self) -> bool:
+        return bool(self.request.get("authEnabled"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    id: str
+    kind: str
+    workspace: Key
+    service: str
+    progress: Progress
+    created: str
+    state: str = "NotStarted"
+    ended: str | None = None
+    error: dict[str, Any] | None = None
+    # What the test scripted beside the course: service_state, sub_operation, log.
+    extra: dict[str, Any] = field(default_factory=dict)
+    # The start this operation waits for.
+    starting: str = ""
+    told: list[str] = field(default_factory=list)
+    log_blob: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended is not None
+
+
+@dataclass(slots=True)
+class Services:
+    """cloud.state(webservices.Services)."""
+
+    by_key: dict[tuple[Key, str], Service] = field(default_factory=dict)
+    operations: dict[tuple[Key, str], Operation] = field(default_factory=dict)
+    # Cores of container groups the subscription may have in a region; None: as many as are asked for.
+    aci_core_limit: float | None = None
+
+    def get(self, workspace: Key, name: str) -> Service | None:
+        return self.by_key.get((workspace, name.lower()))
+
+    def of(self, workspace: Key) -> Iterator[Service]:
+        return (one for (owner, _), one in list(self.by_key.items()) if owner == workspace)
+
+    def by_host(self, host: str) -> Service | None:
+        return next((one for one in self.by_key.values() if one.kind == ACI and one.host.lower() == host), None)
+
+    def on_cluster(self, address: str, name: str) -> Service | None:
+        found = (one for one in self.by_key.values() if one.kind != ACI and one.name.lower() == name.lower())
+        return next((one for one in found if one.address == address), None)
+
+    def aci_cores(self, region: str) -> float:
+        groups = (one for one in self.by_key.values() if one.kind == ACI and one.region == region)
+        return sum(float(one.request["containerResourceRequirements"]["cpu"]) for one in groups)
+
+
+def new_keys(given: dict[str, Any] | None = None) -> dict[str, str]:
+    made = {name: (given or {}).get(name) or secrets.token_urlsafe(24) for name in ("primaryKey", "secondaryKey")}
+    return {name: str(value) for name, value in made.items()}
+
+
+def begin(
+    cloud: Cloud, service: Service, kind: str, *, starts: bool = False, stages: Sequence[Stage] | None = None
+) -> Operation:
+    """An operation on a service, by the test's script or its own course; `starts`: its code is to be run anew."""
+    script = None if stages else cloud.scripts.take(kind, service.name)
+    course = stages or (script.stages if script else _COURSES[kind])
+    operation = Operation(
+        id=cloud.new_id(),
+        kind=kind,
+        workspace=service.workspace,
+        service=service.name,
+        progress=Progress(stages=tuple(course), began_s=cloud.clock.now_s()),
+        created=iso8601(cloud.clock),
+        extra=script.extra if script else {},
+    )
+    cloud.state(Services).operations[(service.workspace, operation.id)] = operation
+    if kind != "mms-keys":
+        _cancel_current(cloud, service)
+        service.operation, service.state = operation.id, "Transitioning"
+    will_fail = course[-1].state != "Succeeded"
+    if starts and not will_fail:
+        operation.starting = mms_starting.start(cloud, service)
+    if starts:
+        _tell(cloud, operation, _BEGUN)
+    return operation
+
+
+def _cancel_current(cloud: Cloud, service: Service) -> None:
+    """A deletion does not wait for what is under way: it ends it."""
+    current = cloud.state(Services).operations.get((service.workspace, service.operation))
+    if current is not None and not current.is_over:
+        current.state, current.ended = "Cancelled", iso8601(cloud.clock)
+        cloud.live(Serving).end(current.starting)
+
+
+def _tell(cloud: Cloud, operation: Operation, lines: Sequence[str]) -> None:
+    stamp = utc(cloud.clock).strftime("%Y%m%d%H%M%S")
+    operation.told += [f"{stamp}|{line.format(service=operation.service)}" for line in lines]
+
+
+def look(cloud: Cloud, operation: Operation, *, polls: bool = False) -> None:
+    """Brings an operation to where it stands now; `polls`: this look counts as one."""
+    if operation.is_over:
+        return
+    stage = operation.progress.poll(cloud.clock) if polls else operation.progress.peek(cloud.clock)
+    if not stage.is_last:
+        operation.state = stage.state
+        return
+    state, error = stage.state, stage.error
+    start = cloud.live(Serving).start_of(operation.starting) if operation.starting else None
+    if state == "Succeeded" and start is not None:
+        if not start.is_done:
+            operation.state = "Running"
+            return
+        if start.error is not None:
+            state, error = "Failed", _start_error(cloud, operation, start.error)
+    _end(cloud, operation, state, error)
+
+
+def _start_error(cloud: Cloud, operation: Operation, error: BaseException) -> dict[str, Any]:
+    service = cloud.state(Services).get(operation.workspace, operation.service)
+    assert service is not None, "an operation's service outlives it"
+    if not isinstance(error, StartFailed):
+        cloud.fail("emulator-error", f"the serving backend failed: {type(error).__name__}: {error}")
+        return mms_errors.flat("InternalServerError", 500, "An internal server error occurred.")
+    operation.extra = {"log": error.log, **operation.extra}
+    return mms_errors.crash("ACI" if service.kind == ACI else "AKS", service.name)
+
+
+def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] | None) -> None:
+    services = cloud.state(Services)
+    service = services.get(operation.workspace, operation.service)
+    assert service is not None, "an operation's service outlives it"
+    operation.state, operation.ended = state, iso8601(cloud.clock)
+    has_succeeded = state == "Succeeded"
+    operation.error = None if has_succeeded else error or mms_errors.crash(service.kind, service.name)
+    if operation.kind == "mms-delete" and has_succeeded:
+        cloud.live(Serving).end(service.serving)
+        del services.by_key[(service.workspace, service.name.lower())]
+        return
+    if operation.kind == "mms-keys":
+        return
+    service.updated = operation.ended
+    service.error = operation.error
+    if has_succeeded:
+        if operation.starting or not service.serving:
+            cloud.live(Serving).end(service.serving)
+            service.serving = operation.starting
+        service.state = operation.extra.get("service_state", "Healthy")
+        if operation.told:
+            _tell(cloud, operation, _THROUGH)
+    else:
+        _fail(cloud, operation, service)
+    if operation.extra.get("log") and operation.extra.get("sub_operation", "DeployService") == "DeployService":
+        service.told_log = operation.extra["log"]
+
+
+def _fail(cloud: Cloud, operation: Operation, service: Service) -> None:
+    service.state = operation.extra.get("service_state", "Failed")
+    if operation.starting and operation.starting != service.serving:
+        cloud.live(Serving).end(operation.starting)
+    if operation.extra.get("sub_operation", "DeployService") != "DeployService":
+        operation.log_blob = mms_starting.keep_build_log(cloud, service, operation.id, operation.extra.get("log", ""))
+
+
+def settle(cloud: Cloud, service: Service) -> None:
+    """Lets time do its work on the service before it is shown; looking is no poll."""
+    operation = cloud.state(Services).operations.get((service.workspace, service.operation))
+    if operation is not None:
+        look(cloud, operation)
+
+
+def workspace_of(cloud: Cloud, service: Service) -> Workspace:
+    return mms_starting.workspace_of(cloud, service.workspace)
