@@ -87,15 +87,9 @@ def _invalid(found: Visit, code: str, text: str) -> Refusal:
 def _validated(name: str, text: str | None) -> dict[str, Any]:
     """What the validations answer, always with 200: a service nobody knows, with an error in it or none."""
     absent = dict.fromkeys(("id", "description", "tags", "kvTags", "properties", "operationId", "createdBy"))
-    error = {"message": text} if text else None
-    return {
-        **absent,
-        "name": name,
-        "state": "Transitioning",
-        "createdTime": None,
-        "error": error,
-        "computeType": "UNKNOWN",
-    }
+    # azureml-core looks into `error` whenever it is there, also when it is null.
+    error = {"error": {"message": text}} if text else {}
+    return {**absent, "name": name, "state": "Transitioning", "createdTime": None, **error, "computeType": "UNKNOWN"}
 
 
 def _name_taken(found: Visit, name: str) -> str | None:

@@ -124,7 +124,9 @@ class Endpoint:
         if properties.get("mirrorTraffic") is not None:
             self.mirror_traffic = {name: share for name, share in properties["mirrorTraffic"].items() if share}
         # Enumerations are read without regard to case, and shown as the file spells them.
-        self.public_network_access = str(properties.get("publicNetworkAccess") or self.public_network_access).capitalize()
+        self.public_network_access = str(
+            properties.get("publicNetworkAccess") or self.public_network_access
+        ).capitalize()
 
 
 EndpointKey = tuple[Key, str]

@@ -38,6 +38,8 @@ class Workspace:
     v1_legacy_mode: bool = False
     isolation_mode: str = "Disabled"
     image_build_compute: str | None = None
+    # The subnets it has private endpoints in, by their ARM ids.
+    private_endpoint_subnets: list[str] = field(default_factory=list)
     description: str = ""
     friendly_name: str = ""
     tags: dict[str, str] = field(default_factory=dict)
@@ -211,7 +213,7 @@ def _properties(workspace: Workspace, version: str, provisioning: str) -> dict[s
             "fqdn": f"ml-{workspace.name[:11]}-{workspace.region}-{workspace.workspace_id}.{workspace.region}.notebooks.azure.net",
             "notebookPreparationError": None,
         },
-        "privateLinkCount": 0,
+        "privateLinkCount": len(workspace.private_endpoint_subnets),
     }
     if not versions.since(version, "2021-07-01"):
         return properties
@@ -220,13 +222,14 @@ def _properties(workspace: Workspace, version: str, provisioning: str) -> dict[s
         "publicNetworkAccess": workspace.public_network_access,
         "storageHnsEnabled": False,
         "mlFlowTrackingUri": f"azureml{base[5:]}/mlflow/v1.0{workspace.id}",
-        "privateEndpointConnections": [],
     }
+    if workspace.private_endpoint_subnets:
+        properties["privateEndpointConnections"] = _connections(workspace, version)
     if workspace.image_build_compute is not None:
         properties["imageBuildCompute"] = workspace.image_build_compute
     if versions.since(version, "2022-05-01"):
         properties["v1LegacyMode"] = workspace.v1_legacy_mode
-    if versions.since(version, "2023-04-01"):
+    if versions.since(version, "2023-09-01"):
         properties["managedNetwork"] = {"isolationMode": workspace.isolation_mode}
     if versions.answers_as_recorded(version):
         properties |= _recorded_only(workspace, version)
@@ -234,24 +237,56 @@ def _properties(workspace: Workspace, version: str, provisioning: str) -> dict[s
 
 
 def _recorded_only(workspace: Workspace, version: str) -> dict[str, Any]:
-    """What Azure sends and no published file names, as recorded in 2022 and 2024."""
+    """What Azure sends and no file at hand names, as recorded from April 2022 to August 2024."""
     found: dict[str, Any] = {
         "imageBuildCompute": workspace.image_build_compute,
         "linkedModelInventoryArmId": None,
         "sdkTelemetryAppInsightsKey": workspace.workspace_id,
+        "sasGetterUri": None,
     }
-    if not versions.since(version, "2024-01-01"):
-        return found | {"sasGetterUri": None, "acrSkuTier": "Basic"}
-    modes = ["AllowInternetOutbound", "AllowOnlyApprovedOutbound"]
-    return found | {
-        "managedNetwork": {"changeableIsolationModes": modes, "isolationMode": workspace.isolation_mode},
-        "allowRoleAssignmentOnRG": False,
-        "softDeleteEnabled": False,
-        "creationTime": workspace.created,
-        "ipAllowlist": [],
-        "serverlessComputeSettings": {"serverlessComputeCustomSubnet": None, "serverlessComputeNoPublicIP": False},
-        "EnableSoftwareBillOfMaterials": False,
-    }
+    if not versions.since(version, "2022-08-01"):
+        return found | {"acrSkuTier": "Basic"}
+    found["softDeleteEnabled"] = False
+    if versions.since(version, "2023-01-01"):
+        found["enableDataIsolation"] = False
+    if versions.since(version, "2023-04-01"):
+        found["creationTime"] = workspace.created
+    if versions.since(version, "2023-09-01"):
+        modes = ["AllowInternetOutbound", "AllowOnlyApprovedOutbound"]
+        found["managedNetwork"] = {"changeableIsolationModes": modes, "isolationMode": workspace.isolation_mode}
+    if versions.since(version, "2024-01-01"):
+        found |= {
+            "ipAllowlist": [],
+            "serverlessComputeSettings": {"serverlessComputeCustomSubnet": None, "serverlessComputeNoPublicIP": False},
+            "EnableSoftwareBillOfMaterials": False,
+            "enableServiceSideCMKEncryption": False,
+            "systemDatastoresAuthMode": "accesskey",
+        }
+    if versions.since(version, "2024-07-01"):
+        found["allowRoleAssignmentOnRG"] = False
+    return found
+
+
+def _connections(workspace: Workspace, version: str) -> list[dict[str, Any]]:
+    listed = []
+    for number, subnet in enumerate(workspace.private_endpoint_subnets):
+        network = subnet.partition("/subnets/")[0].partition("/virtualNetworks/")[0]
+        endpoint = {"id": f"{network}/privateEndpoints/pe{number}"}
+        if versions.answers_as_recorded(version):
+            endpoint["subnetArmId"] = subnet
+        state = {"status": "Approved", "description": "Auto-Approved", "actionsRequired": "None"}
+        listed.append(
+            {
+                "id": f"{workspace.id}/privateEndpointConnections/pe{number}",
+                "location": workspace.region,
+                "properties": {
+                    "provisioningState": "Succeeded",
+                    "privateEndpoint": endpoint,
+                    "privateLinkServiceConnectionState": state,
+                },
+            }
+        )
+    return listed
 
 
 def rendered(workspace: Workspace, version: str) -> dict[str, Any]:

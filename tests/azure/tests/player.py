@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from tests.azure import backends, faults, world
-from tests.azure.arm import computes, endpoints
+from tests.azure.arm import computes, endpoints, workspaces
 from tests.azure.state import Cloud
 from tests.azure.tests import replay
 from tests.azure.tests.caller import Caller
@@ -19,6 +19,7 @@ from tests.azure.transitions import Stage, after_polls
 _COMPARED = re.compile(r"(|/(onlineEndpoints|models|codes|environments|datastores|computes)(/.*)?)", re.IGNORECASE)
 _READ_ONLY = {"provisioningState", "properties", "scoringUri", "swaggerUri", "traffic", "mirrorTraffic", "jobName"}
 _OPERATION = re.compile(r"/(\w+Operations(?:Status|Results))/([^?/]+)")
+_SUBNET = f"{world.RESOURCE_GROUP_SCOPE}/providers/Microsoft.Network/virtualNetworks/v/subnets/s"
 _KINDS = {"PUT": "create", "PATCH": "update", "DELETE": "delete"}
 
 
@@ -64,13 +65,18 @@ class Player:
             return found
         if exchange.below in self._names:
             return self._names[exchange.below]
+        parent, _, last = exchange.below.rpartition("/")
+        if exchange.method == "POST" and parent in self._names:
+            return f"{self._names[parent]}/{last}"
         known = [replay.true_path(one) for one in later if one.below == exchange.below]
         return next(filter(None, known), exchange.below)
 
     def _poll(self, exchange: Recorded, operation: str) -> Difference | None:
         if not self._operations.get(operation):
             return None
-        return replay.difference(exchange, self.http.get(self._operations[operation], headers=self.arm.headers, timeout=60))
+        return replay.difference(
+            exchange, self.http.get(self._operations[operation], headers=self.arm.headers, timeout=60)
+        )
 
     def _prepare(self, exchange: Recorded, path: str, later: Sequence[Recorded]) -> None:
         body = replay.here(exchange.body) if exchange.body is not None else None
@@ -84,7 +90,11 @@ class Player:
             if "/deployments/" in path:
                 self.endpoint(path.partition("/deployments")[0])
             return
-        if path.lower() in self._written or not path.strip("/"):
+        if not path.strip("/"):
+            if "privateEndpointConnections" in str(body):
+                self.cloud.state(workspaces.Workspaces).default.private_endpoint_subnets.append(_SUBNET)
+            return
+        if path.lower() in self._written:
             return
         if exchange.method == "GET" and isinstance(body, dict) and isinstance(body.get("value"), list):
             for one in body["value"]:
@@ -101,7 +111,9 @@ class Player:
     def _presupposed(self, exchange: Recorded, path: str) -> None:
         asked = replay.here(exchange.request)
         if "/deployments/" in path:
-            self.endpoint(path.partition("/deployments")[0], kubernetes=asked["properties"]["endpointComputeType"] == "Kubernetes")
+            self.endpoint(
+                path.partition("/deployments")[0], kubernetes=asked["properties"]["endpointComputeType"] == "Kubernetes"
+            )
             self._assets(asked["properties"])
         elif path.startswith("/onlineEndpoints"):
             self._cluster(asked["properties"].get("compute"))
@@ -114,13 +126,17 @@ class Player:
         if exchange.method == "GET":
             self.make(path, body)
             return
-        target = path if exchange.method == "DELETE" else path.rpartition("/")[0] if exchange.method == "POST" else path
+        target = path.rpartition("/")[0] if exchange.method == "POST" else path
+        if target.lower() in self._written:
+            return
         if "/deployments/" in target:
             self.deployment(target)
         elif target.startswith("/onlineEndpoints"):
             self.endpoint(target, auth="AMLToken" if path.endswith("/token") else "Key")
         elif target.startswith("/computes"):
-            self.make(target, {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "STANDARD_DS3_V2"}}})
+            self.make(
+                target, {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "STANDARD_DS3_V2"}}}
+            )
 
     def _lay_script(self, exchange: Recorded, path: str, later: Sequence[Recorded]) -> None:
         """As many polls as were recorded, and the end they saw."""
@@ -181,8 +197,14 @@ class Player:
             return
         request = {"location": world.REGION, "tags": body.get("tags") or {}, "properties": given}
         if kind == "computes":
-            known = given if given["computeType"] in {"AKS", "Kubernetes", "AmlCompute"} else {**given, "computeType": "AmlCompute", "properties": {}}
-            made = self.arm.put(path, {**request, "properties": known, **_only(body, "identity")}, version="2022-10-01-preview")
+            known = (
+                given
+                if given["computeType"] in {"AKS", "Kubernetes", "AmlCompute"}
+                else {**given, "computeType": "AmlCompute", "properties": {}}
+            )
+            made = self.arm.put(
+                path, {**request, "properties": known, **_only(body, "identity")}, version="2022-10-01-preview"
+            )
             self.arm.settle(made)
             return
         if "/deployments/" in path:
@@ -212,7 +234,9 @@ class Player:
         wanted = exchange.headers["azureml-model-deployment"]
         self.deployment(f"{path}/deployments/{wanted}")
         shown = self.arm.get(path).json()
-        credential = self.arm.post(f"{path}/{'token' if shown['properties']['authMode'] == 'AMLToken' else 'listKeys'}").json()
+        credential = self.arm.post(
+            f"{path}/{'token' if shown['properties']['authMode'] == 'AMLToken' else 'listKeys'}"
+        ).json()
         key = credential.get("accessToken") or credential["primaryKey"]
         self.cloud.live(backends.Serving).echoes = True
         headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": wanted}

@@ -47,7 +47,9 @@ def _endpoint(name: str = "churn", **more: Any) -> Any:
 
 
 def _job_model(client: Any) -> Any:
-    model = entities.Model(name="churn", version="1", path="azureml://jobs/run_1/outputs/artifacts/model", type="mlflow_model")
+    model = entities.Model(
+        name="churn", version="1", path="azureml://jobs/run_1/outputs/artifacts/model", type="mlflow_model"
+    )
     return client.models.create_or_update(model)
 
 
@@ -85,7 +87,9 @@ def test_model__of_a_job__names_the_job_and_its_place(client: Any) -> None:
 
 def test_model__other_path_for_the_same_version__is_refused(client: Any) -> None:
     _job_model(client)
-    other = entities.Model(name="churn", version="1", path="azureml://jobs/run_9/outputs/artifacts/model", type="mlflow_model")
+    other = entities.Model(
+        name="churn", version="1", path="azureml://jobs/run_9/outputs/artifacts/model", type="mlflow_model"
+    )
     with pytest.raises(core.HttpResponseError, match="Asset paths cannot be updated"):
         client.models.create_or_update(other)
 
@@ -146,7 +150,9 @@ def test_endpoint__mirrored_traffic__is_kept(client: Any) -> None:
     assert client.online_endpoints.get("churn").mirror_traffic == {"green": 20}
 
 
-def test_deployment__that_crashes__raises_with_azures_words_and_keeps_its_log(client: Any, backend: EchoBackend) -> None:
+def test_deployment__that_crashes__raises_with_azures_words_and_keeps_its_log(
+    client: Any, backend: EchoBackend
+) -> None:
     _job_model(client)
     client.online_endpoints.begin_create_or_update(_endpoint()).result()
     backend.crash_log = "ModuleNotFoundError: No module named 'sklearn'"

@@ -39,7 +39,9 @@ _KUBERNETES = {
 def _tour_of_assets(arm: Caller) -> None:
     model = {"properties": {"modelType": "custom_model", "modelUri": "azureml://jobs/run_1/outputs/artifacts/model"}}
     code = {"properties": {"codeUri": f"https://{world.STORAGE_ACCOUNT}.blob.core.windows.net/c/code"}}
-    environment = {"properties": {"image": "mcr.microsoft.com/a", "condaFile": "dependencies:\n- pip", "osType": "Linux"}}
+    environment = {
+        "properties": {"image": "mcr.microsoft.com/a", "condaFile": "dependencies:\n- pip", "osType": "Linux"}
+    }
     for kind, body in (("models", model), ("codes", code), ("environments", environment)):
         for number in (1, 2):
             assert arm.put(f"/{kind}/thing/versions/{number}", body).status_code == 201
@@ -73,7 +75,9 @@ def _tour_of_endpoints(arm: Caller) -> None:
         arm.settle(arm.post(f"{base}/regenerateKeys", {"keyType": "Secondary"}))
         assert arm.settle(arm.delete(f"{base}/deployments/blue"))["status"] == "Failed"
         arm.made(base, endpoint_body(traffic={"blue": 0}, **more))
-        arm.settle(arm.patch(f"{base}/deployments/blue", {"tags": {"c": "d"}, "sku": {"name": "Default", "capacity": 2}}))
+        arm.settle(
+            arm.patch(f"{base}/deployments/blue", {"tags": {"c": "d"}, "sku": {"name": "Default", "capacity": 2}})
+        )
         arm.settle(arm.delete(f"{base}/deployments/blue"))
     arm.made("/onlineEndpoints/tokens", endpoint_body(authMode="AMLToken"))
     assert arm.post("/onlineEndpoints/tokens/token").status_code == 200
@@ -88,7 +92,11 @@ def _tour_of_workspace(arm: Caller) -> None:
     arm.settle(arm.patch("", {"properties": {"description": "d", "publicNetworkAccess": "Enabled"}}))
     group = f"{world.RESOURCE_GROUP_SCOPE}/providers/Microsoft.MachineLearningServices/workspaces"
     place = f"{world.SUBSCRIPTION_SCOPE}/providers/Microsoft.MachineLearningServices"
-    for path in (group, f"{place}/workspaces", *(f"{place}/locations/eastus/{what}" for what in ("usages", "quotas", "vmSizes"))):
+    for path in (
+        group,
+        f"{place}/workspaces",
+        *(f"{place}/locations/eastus/{what}" for what in ("usages", "quotas", "vmSizes")),
+    ):
         assert arm.get(path).status_code == 200
     assert arm.get(f"{group}/none").status_code == 404
 
@@ -132,7 +140,9 @@ def _tour(http: requests.Session) -> None:
         arm.settle(arm.delete("/computes/cluster?underlyingResourceAction=Detach"))
         for kind in ("models", "codes", "environments"):
             arm.delete(f"/{kind}/thing")
-    upload = arm.post("/codes/c/versions/1/startPendingUpload", {"pendingUploadType": "TemporaryBlobReference"}, version="2024-04-01")
+    upload = arm.post(
+        "/codes/c/versions/1/startPendingUpload", {"pendingUploadType": "TemporaryBlobReference"}, version="2024-04-01"
+    )
     assert upload.status_code == 200
     arm.version = "2022-02-01-preview"
     _tour_of_workspace(arm)
@@ -194,7 +204,9 @@ def test_tour__every_exchange__fits_the_files(
     assert published.tally.deviating_exchanges <= 0.05 * published.tally.exchanges
 
 
-def test_body__deliberately_wrong__fails_the_test_that_sent_it(azure: Emulator, wire: Path, http: requests.Session) -> None:
+def test_body__deliberately_wrong__fails_the_test_that_sent_it(
+    azure: Emulator, wire: Path, http: requests.Session
+) -> None:
     arm = Caller(http)
     arm.put("/onlineEndpoints/churn", endpoint_body(trafic={}))
     assert ["trafic" in failure.text for failure in azure.cloud.take_failures("contract")] == [True]
