@@ -37,7 +37,7 @@ from mlaz_ci.plan import (
     Verify,
 )
 from mlaz_ci.polling import wait_until_settled
-from mlaz_ci.ports import Clock, ModelStore, Platform, Serving
+from mlaz_ci.ports import Clock, ModelStore, Platform, Progress, Serving
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
@@ -100,20 +100,22 @@ class Execution:
                 self._record("started", f"{step.service_name}/{step.deployment_name}")
                 serving.start(step.service_name, step.deployment_name)
             case AwaitHealthy():
-                with self._timed("start the service"):
+                with self._phase("start the service"):
                     self._await_healthy(step)
             case Verify():
-                with self._timed("smoke test"):
+                with self._phase("smoke test"):
                     self._verify(step)
             case ShiftTraffic():
                 self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
                 serving.shift(step.service_name, step.deployment_name)
             case RetireDeployment():
                 self._record("stopped", f"{step.service_name}/{step.deployment_name}")
-                serving.retire(step.service_name, step.deployment_name, keep_files=step.keep_files)
+                with self._phase("drain and stop"):
+                    serving.retire(step.service_name, step.deployment_name, keep_files=step.keep_files)
             case DeleteService():
                 self._record("deleted", step.service_name)
-                serving.delete(step.service_name)
+                with self._phase("delete"):
+                    serving.delete(step.service_name)
             case _:
                 assert_never(step)
 
@@ -122,19 +124,21 @@ class Execution:
         self.mutations.append(Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject))
 
     @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
+    def _phase(self, phase: str) -> Iterator[Progress]:
+        """Timed for the report, and told while it goes on where it takes long."""
         began_s = self.ports.clock.now_s()
         try:
-            yield
+            with self.ports.platform.progress(phase.capitalize()) as progress:
+                yield progress
         finally:
             self.timings.append(Timing(phase=phase, duration_s=self.ports.clock.now_s() - began_s))
 
     def _build(self, lock: Lock) -> None:
-        with self._timed("build the environment"), self.ports.platform.progress("Building the environment") as progress:
+        with self._phase("build the environment") as progress:
             self.ports.serving.build_environment(lock, progress)
 
     def _start(self, spec: DeploymentSpec) -> None:
-        with self._timed("wait for the model's files"):
+        with self._phase("wait for the model's files"):
             folder = self._download.wait() if self._download else model_folder(self.ports.models_folder, spec.model)
         self._record("created", f"{spec.service_name}/{spec.deployment_name}")
         self.ports.serving.stage(spec, folder)
@@ -221,7 +225,7 @@ class _Download:
         try:
             if not (self._folder / "MLmodel").is_file():
                 self._folder.parent.mkdir(parents=True, exist_ok=True)
-                with self._ports.platform.progress("Fetching the model") as progress:
+                with self._ports.platform.progress("Fetch the model") as progress:
                     self._ports.store.fetch(self._model, self._folder, progress)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self._error = error

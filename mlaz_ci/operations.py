@@ -81,10 +81,12 @@ class Job:
         return rules_of(self.request.target)
 
     @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
+    def phase(self, phase: str) -> Iterator[None]:
+        """Timed for the report, and told while it goes on where it takes long."""
         began_s = self.ports.clock.now_s()
         try:
-            yield
+            with self.ports.platform.progress(phase.capitalize()):
+                yield
         finally:
             self.timings.append(Timing(phase=phase, duration_s=self.ports.clock.now_s() - began_s))
 
@@ -100,10 +102,10 @@ class Job:
     def resolve_and_check(self) -> tuple[ModelRef, Lock]:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
-        with self.timed("resolve the model"):
+        with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
         self.ports.platform.info(f"Model: {self.model.label}")
-        with self.timed("check"), self.ports.platform.progress("Resolving the requirements"):
+        with self.phase("check"):
             examination = examine(self.model, self.request, self.resolver)
         self.find(examination.findings)
         raise_on_errors(examination.findings)

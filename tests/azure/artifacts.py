@@ -300,4 +300,4 @@ def register(request: Request, params: Params, cloud: Cloud) -> Response:
         raise visit.refusal(409, "UserError", f"Resource Conflict: ArtifactId {known.id} already exists.")
     place = asked.get("dataPath") or {}
     artifact = folder.add(asked["path"], place.get("dataStoreName") or "", place.get("relativePath") or "")
-    return regional.reply(rendered(artifact))
+    return regional.reply(rendered(artifact) | {"tags": {}})

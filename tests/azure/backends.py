@@ -23,6 +23,7 @@ class Spec:
     # None: no scoring script, the model (MLflow) serves itself.
     script_folder: Path | None
     script: str
+    # As AZUREML_MODEL_DIR is laid out: the model's file, or its folder under its own name.
     model_folder: Path | None
     # The conda file or requirements as they were uploaded; "" for an environment that is an image alone.
     environment: str

@@ -202,7 +202,11 @@ def _put_whole(visit: Visit) -> Response:
     content = _received(visit)
     blob = _commit(visit, content, md5=content.md5)
     visit.cloud.state(BlockLists).by_blob.pop(visit.key, None)
-    return visit.reply(201, {**_version(blob), "Content-MD5": content.md5, **_ENCRYPTED})
+    return visit.reply(201, {**_version(blob), **_checked(content), **_ENCRYPTED})
+
+
+def _checked(content: Content) -> dict[str, str]:
+    return {"Content-MD5": content.md5} | ({"x-ms-content-crc64": content.crc64} if content.crc64 else {})
 
 
 def _commit(visit: Visit, content: Content, *, md5: str) -> storage.Blob:
@@ -254,7 +258,7 @@ def _put_block(visit: Visit) -> Response:
     if block_id in held:
         blob_content.discard(visit.cloud, held[block_id])
     held[block_id] = content.file
-    return visit.reply(201, {"Content-MD5": content.md5, **_ENCRYPTED})
+    return visit.reply(201, {**_checked(content), **_ENCRYPTED})
 
 
 def _put_block_list(visit: Visit) -> Response:

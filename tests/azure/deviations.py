@@ -33,4 +33,39 @@ NAMED: tuple[Named, ...] = (
         finding=r"^response /(errors/.*)?: Additional properties .*'componentName'.*'statusCode'",
         reason="errors bear componentName and statusCode, as recorded in 2023 and 2025",
     ),
+    Named(
+        operation="POST 2019-09-30 /artifact/.*/artifacts/(register|metadata)$",
+        finding=r"^response /: Additional properties .*'tags'",
+        reason="an artifact's tags, as recorded in 2024",
+    ),
+    Named(
+        operation="POST 2019-09-30 /modelmanagement/.*/services$",
+        finding=r"^request /.*: Additional properties are not allowed",
+        reason="what Microsoft's own clients of 2025 send: docker.platform, databricks, overwrite and the like",
+    ),
+    Named(
+        operation="POST 2019-09-30 /modelmanagement/.*/regenerateKeys$",
+        finding=r"^request /keyType",
+        reason="the file calls keyType an integer and lists words; the clients send the words",
+    ),
+    Named(
+        operation="PATCH 2019-09-30 /modelmanagement/",
+        finding=r"^request /\d+/value: .* is not of type 'object'",
+        reason="the file calls every value of a JSON Patch an object; clients patch strings and numbers",
+    ),
+    Named(
+        operation="GET 2019-09-30 /modelmanagement/.*/services",
+        finding=r"^response /.*'(createdBy|environmentImageRequest|versions|cpuLimit|memoryInGBLimit)'",
+        reason="the clients read a service's maker, environment, versions and limits here, and fail without",
+    ),
+    Named(
+        operation="GET 2019-09-30 /modelmanagement/.*/services",
+        finding=r"^response /.*'Unschedulable' is not one of",
+        reason="a state that azureml-core knows and public threads print",
+    ),
+    Named(
+        operation="GET 2019-09-30 /modelmanagement/.*/operations/",
+        finding=r"^response /: Additional properties .*'streamingOperationLog'",
+        reason="the progress that wait_for_deployment(show_output=True) prints",
+    ),
 )

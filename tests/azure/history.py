@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 from tests.azure import artifacts, regional, runs, world
+from tests.azure.access import Caller
 from tests.azure.artifacts import Folder
 from tests.azure.messages import Refusal, Request, Response
 from tests.azure.regional import Visit
@@ -54,16 +55,8 @@ def _time(milliseconds: int | None) -> str | None:
 
 
 def _user(run: Run) -> dict[str, Any]:
-    return {
-        "userObjectId": run.user_id,
-        "userPuId": None,
-        "userIdp": None,
-        "userAltSecId": None,
-        "userIss": f"https://sts.windows.net/{run.tenant_id}/",
-        "userTenantId": run.tenant_id,
-        "userName": run.tags.get("mlflow.user", run.user_id),
-        "upn": None,
-    }
+    caller = Caller(object_id=run.user_id, client_id=run.tags.get("mlflow.user", run.user_id), tenant_id=run.tenant_id)
+    return regional.user(caller)
 
 
 def rendered(visit: Visit, run: Run) -> dict[str, Any]:

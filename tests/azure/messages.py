@@ -170,11 +170,21 @@ class FileSlice:
                 yield chunk
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A response body that comes piece by piece and of unknown length: passed on as it arrives, once."""
+
+    pieces: Iterator[bytes]
+
+    def chunks(self) -> Iterator[bytes]:
+        yield from self.pieces
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     status: int = 200
     headers: Headers = field(default_factory=Headers)
-    body: bytes | FileSlice = b""
+    body: bytes | FileSlice | Stream = b""
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -191,10 +201,13 @@ class Response:
 
     @property
     def size(self) -> int:
+        """0 for a stream, whose length nobody knows."""
+        if isinstance(self.body, Stream):
+            return 0
         return self.body.length if isinstance(self.body, FileSlice) else len(self.body)
 
     def chunks(self) -> Iterator[bytes]:
-        if isinstance(self.body, FileSlice):
+        if isinstance(self.body, FileSlice | Stream):
             yield from self.body.chunks()
         elif self.body:
             yield self.body

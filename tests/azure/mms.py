@@ -73,14 +73,15 @@ def page(found: Visit, entries: list[dict[str, Any]]) -> dict[str, Any]:
     said, token = query.get("count", ""), query.get("$skiptoken", "0")
     size = min(int(said), _PAGE) if said.isdigit() and int(said) else _PAGE
     start = int(token) if token.isdigit() else 0
-    link = None
+    found_page: dict[str, Any] = {"value": entries[start : start + size]}
+    # azureml-core follows `nextLink` whenever it is there, also when it is null.
     if start + size < len(entries):
         kept = [
             part for part in found.request.query_string.split("&") if part and not part.lower().startswith("$skiptoken")
         ]
         asked = "&".join([*kept, f"$skipToken={start + size}"])
-        link = f"{found.base}{found.request.target.partition('?')[0]}?{asked}"
-    return {"value": entries[start : start + size], "nextLink": link}
+        found_page["nextLink"] = f"{found.base}{found.request.target.partition('?')[0]}?{asked}"
+    return found_page
 
 
 def has_pairs(found: Visit, name: str, pairs: dict[str, str] | None) -> bool:

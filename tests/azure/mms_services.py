@@ -225,6 +225,7 @@ def _made(found: Visit, asked: dict[str, Any], known: Service | None) -> Service
         created=known.created if known else found.now,
         updated=found.now,
         keys=webservices.new_keys(asked.get("keys")),
+        created_by=known.created_by if known else regional.user(found.caller),
         label=(asked.get("dnsNameLabel") or found.cloud.new_id()) if is_aci else "",
         address=compute.address if compute else "",
         serving=known.serving if known else "",
@@ -359,4 +360,4 @@ def get_operation(request: Request, params: Params, cloud: Cloud) -> Response:
     offset = request.query.get("offset", "0")
     log = mms_starting.log_url(cloud, operation.workspace, operation.log_blob) if operation.log_blob else None
     value = service_operation(found.workspace, operation, offset=int(offset) if offset.isdigit() else 0, log_url=log)
-    return mms.reply(found, value, more=arm_operations.retry_after(cloud))
+    return mms.reply(found, value, more={} if operation.is_over else arm_operations.retry_after(cloud))

@@ -97,7 +97,7 @@ def rendered(cloud: Cloud, workspace: Workspace, service: Service, *, expands: b
         "createdTime": service.created,
         "updatedTime": service.updated,
         "error": service.error,
-        "createdBy": None,
+        "createdBy": service.created_by,
         "scoringUri": f"{service.scoring_base}/score" if is_up else None,
         "swaggerUri": f"{service.scoring_base}/swagger.json" if is_up else None,
     }

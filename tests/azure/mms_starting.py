@@ -76,7 +76,8 @@ def _lay_models(cloud: Cloud, workspace: Workspace, model_ids: list[str], target
             container, version = pair
             uri = version.properties["modelUri"]
             place = target / container.name / version.name
-            asset_uris.copy(cloud, workspace, uri, place / uri.rstrip("/").rpartition("/")[2])
+            is_file = any(not path for path, _ in asset_uris.files(cloud, workspace, uri))
+            asset_uris.copy(cloud, workspace, uri, place if is_file else place / uri.rstrip("/").rpartition("/")[2])
             placed.append(place)
     return placed[0] if len(placed) == 1 else target if placed else None
 

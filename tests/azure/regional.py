@@ -23,6 +23,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "x-request-time": "0.028",
 }
+# A private workspace refuses whoever comes from outside, as the runner does.
+_PRIVATE = "User is not authorized to access provided resources due to none of the workspaces/registries are accessible from outside of the designated private link."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,20 @@ def refusal(cloud: Cloud, region: str, shape: Shape, fault: Fault) -> Refusal:
     return Refusal(reply(shape(cloud, region, fault), status=fault.status, more=fault.headers))
 
 
+def user(caller: Caller) -> dict[str, Any]:
+    """Who did something, as the data plane tells it."""
+    return {
+        "userObjectId": caller.object_id,
+        "userPuId": None,
+        "userIdp": None,
+        "userAltSecId": None,
+        "userIss": f"https://sts.windows.net/{caller.tenant_id}/",
+        "userTenantId": caller.tenant_id,
+        "userName": caller.client_id,
+        "upn": None,
+    }
+
+
 def user_error(component: str) -> Shape:
     """The envelope of run history and the services around it, as recorded."""
 
@@ -154,5 +170,6 @@ def visit(request: Request, params: Params, cloud: Cloud, action: str, shape: Sh
     if found is None or found.region != region:
         message = f"Workspace {params['workspace']} was not found in {region}."
         raise refusal(cloud, region, shape, Fault(status=404, code="UserError", message=message))
-    workspaces.require_reachable(cloud, found)
+    if found.public_network_access != "Enabled":
+        raise refusal(cloud, region, shape, Fault(status=403, code="UserError", message=_PRIVATE))
     return Visit(cloud=cloud, request=request, caller=caller, workspace=found, shape=shape)

@@ -42,6 +42,8 @@ class Service:
     created: str
     updated: str
     keys: dict[str, str]
+    # As Azure tells a user.
+    created_by: dict[str, Any]
     # ACI: the label of its name in DNS. AKS: the address of its cluster.
     label: str = ""
     address: str = ""
@@ -219,8 +221,8 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
             _tell(cloud, operation, _THROUGH)
     else:
         _fail(cloud, operation, service)
-    if operation.extra.get("log") and operation.extra.get("sub_operation", "DeployService") == "DeployService":
-        service.told_log = operation.extra["log"]
+    is_container = operation.extra.get("sub_operation", "DeployService") == "DeployService"
+    service.told_log = operation.extra.get("log") if is_container else None
 
 
 def _fail(cloud: Cloud, operation: Operation, service: Service) -> None:

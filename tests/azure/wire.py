@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
 
-from tests.azure.messages import Delivery, Headers, Response
+from tests.azure.messages import Delivery, Headers, Response, Stream
 
 _MAX_LINE_BYTES = 1 << 16
 _MAX_HEADERS = 200
@@ -120,7 +120,9 @@ def head_bytes(response: Response, *, keep_alive: bool, method: str) -> bytes:
     bodiless = response.status in {204, 304}
     given = {name.lower() for name, _ in response.headers}
     # HEAD answers with the length of what GET would send; a room that knows it sets Content-Length itself.
-    if "content-length" not in given and not bodiless:
+    if isinstance(response.body, Stream):
+        lines.append("Transfer-Encoding: chunked")
+    elif "content-length" not in given and not bodiless:
         lines.append(f"Content-Length: {response.size}")
     if "date" not in given:
         lines.append(f"Date: {email.utils.formatdate(usegmt=True)}")
@@ -150,6 +152,12 @@ def write_delivery(
         for start in range(0, len(content), step):
             sleep(delivery.pause_s)
             connection.sendall(content[start : start + step])
+        return
+    if isinstance(response.body, Stream):
+        connection.sendall(head)
+        for piece in response.chunks():
+            connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if piece else b"")
+        connection.sendall(b"0\r\n\r\n")
         return
     if response.size <= _CHUNK_BYTES:
         connection.sendall(head + b"".join(response.chunks()))

@@ -61,7 +61,7 @@ FAST = (
 SLOW = tuple(
     Training(mlflow=version, pythons=("3.11",), packages=(*mlflow, "scikit-learn", package), flavors=(flavor,))
     for version, mlflow in (("2.22", _MLFLOW_2_22), ("3.15", _MLFLOW_3_15))
-    for flavor, package in (("pytorch", "torch"), ("keras", "tensorflow-cpu"))
+    for flavor, package in (("pytorch", "torch==2.13.*"), ("keras", "tensorflow-cpu"))
 )
 
 

@@ -46,11 +46,13 @@ def files(cloud: Cloud, workspace: Workspace, uri: str) -> Iterator[tuple[str, P
         yield from storage.under(cloud, workspace.storage_account, container, named[2])
 
 
-def copy(cloud: Cloud, workspace: Workspace, uri: str, target: Path) -> Path:
-    """The files there, as a folder of this machine; a lone file lies in it under its own name."""
+def copy(cloud: Cloud, workspace: Workspace, uri: str, target: Path, *, named: bool = False) -> Path:
+    """The files there, as a folder of this machine; a lone file lies in it under its own name, and so does a folder
+    when it is `named`."""
     target.mkdir(parents=True, exist_ok=True)
+    own = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
     for path, file in files(cloud, workspace, uri):
-        place = target / (path or uri.rstrip("/").rpartition("/")[2])
+        place = target / own / path if named or not path else target / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.read_bytes())
     return target

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from tests.azure.messages import Headers, Request, Response
+from tests.azure.messages import Headers, Request, Response, Stream
 
+_PIECE_BYTES = 1 << 16
 # Of one hop, and not the next's business (RFC 9110, 7.6.1).
 _HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
@@ -41,17 +43,34 @@ class Channels:
         try:
             connection.request(request.method, path, body=request.body.chunks(), headers=headers)
             answer = connection.getresponse()
-            body = answer.read()
+            streams = answer.length is None
+            body = Stream(self._pieces(connection, address, answer)) if streams else answer.read()
         except BaseException:
             connection.close()
             raise
         pairs = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP]
+        if not streams:
+            self._done(connection, address, answer)
+        return Response(status=answer.status, headers=Headers(pairs), body=body)
+
+    def _pieces(
+        self, connection: http.client.HTTPConnection, address: str, answer: http.client.HTTPResponse
+    ) -> Iterator[bytes]:
+        """What the service sends, as it sends it."""
+        try:
+            while piece := answer.read1(_PIECE_BYTES):
+                yield piece
+        except BaseException:
+            connection.close()
+            raise
+        self._done(connection, address, answer)
+
+    def _done(self, connection: http.client.HTTPConnection, address: str, answer: http.client.HTTPResponse) -> None:
         if answer.will_close:
             connection.close()
-        else:
-            with self._lock:
-                self._idle.setdefault(address, []).append(connection)
-        return Response(status=answer.status, headers=Headers(pairs), body=body)
+            return
+        with self._lock:
+            self._idle.setdefault(address, []).append(connection)
 
     def _taken(self, address: str, timeout_s: float) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from tests.azure.arm import (
-    assets,
+    asset_routes,
     authorization,
     autoscale,
-    computes,
+    compute_routes,
     datastores,
-    deployments,
-    endpoints,
+    deployment_routes,
+    endpoint_routes,
     operations,
     quotas,
     scoring,
     subscriptions,
-    workspaces,
+    workspace_routes,
 )
 from tests.azure.routing import Room
 
 ROOMS: tuple[Room, ...] = (
     subscriptions.room,
     authorization.room,
-    workspaces.room,
+    workspace_routes.room,
     operations.room,
-    computes.room,
-    computes.regional,
+    compute_routes.room,
+    compute_routes.regional,
     datastores.room,
-    assets.room,
-    endpoints.room,
-    deployments.room,
+    asset_routes.room,
+    endpoint_routes.room,
+    deployment_routes.room,
     quotas.room,
     autoscale.room,
     scoring.room,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.azure.access import Denied, require_token
-from tests.azure.arm import deployments
+from tests.azure.arm.deployment_rules import seconds
 from tests.azure.arm.deployments import Deployment, Deployments
 from tests.azure.arm.endpoints import Endpoint, Endpoints
 from tests.azure.arm.forwarding import Channels
@@ -199,7 +199,7 @@ def _answer(request: Request, deployment: Deployment, path: str, cloud: Cloud) -
         text = f"no serving backend runs {deployment.endpoint}/{deployment.name}: set cloud.live(Serving).backend, or .echoes"
         cloud.fail("not-implemented", text, request.number)
         return _said(501, f"tests.azure: {text}", cloud)
-    timeout_s = deployments.seconds(deployment.properties["requestSettings"]) or 5.0
+    timeout_s = seconds(deployment.properties["requestSettings"]) or 5.0
     try:
         response = cloud.live(Channels).forward(address, request, path, timeout_s=timeout_s)
     except TimeoutError:
@@ -229,7 +229,8 @@ def _send_copy(request: Request, deployment: Deployment, path: str, cloud: Cloud
 
     def send() -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            cloud.live(Channels).forward(address, request, path, timeout_s=30.0)
+            for _ in cloud.live(Channels).forward(address, request, path, timeout_s=30.0).chunks():
+                pass
 
     threading.Thread(target=send, daemon=True).start()
 

@@ -40,7 +40,8 @@ def _spec(cloud: Cloud, workspace: Workspace, deployment: Deployment, key: str) 
         found = assets.version_of(cloud, workspace.key, identifier or "")
         if found is not None:
             uri = found[1].properties["modelUri" if kind == "model" else "codeUri"]
-            places[kind] = asset_uris.copy(cloud, workspace, uri, folder / kind)
+            # A model's folder keeps its name below AZUREML_MODEL_DIR; a script's own folder is the root.
+            places[kind] = asset_uris.copy(cloud, workspace, uri, folder / kind, named=kind == "model")
     environment = assets.version_of(cloud, workspace.key, properties["environmentId"] or "")
     return Spec(
         name=f"{deployment.endpoint}-{deployment.name}",

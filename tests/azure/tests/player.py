@@ -249,7 +249,7 @@ def _only(body: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     if name == "identity":
-        users = {key: {} for key in value.get("userAssignedIdentities") or {}}
+        users: dict[str, Any] = {key: {} for key in value.get("userAssignedIdentities") or {}}
         return {name: {"type": value["type"], **({"userAssignedIdentities": users} if users else {})}}
     return {name: value}
 

@@ -120,6 +120,19 @@ def cassette(path: Path) -> list[Recorded]:
     ]
 
 
+def thinned(exchanges: Iterable[Recorded], most: int = 10) -> list[Recorded]:
+    """Without the polls that saw the same thing for the eleventh time and more: most of a recording is waiting."""
+    seen: dict[str, int] = {}
+    kept = []
+    for exchange in exchanges:
+        if isinstance(exchange.body, dict) and exchange.body.get("status") == "Updating":
+            seen[exchange.path] = seen.get(exchange.path, 0) + 1
+            if seen[exchange.path] > most:
+                continue
+        kept.append(exchange)
+    return kept
+
+
 def _text(body: Any) -> Any:
     return body.get("string") if isinstance(body, dict) else body
 
@@ -131,7 +144,7 @@ def here(value: Any) -> Any:
     return json.loads(_WIRE_SCOPE.sub(wire_scope, text))
 
 
-def true_path(exchange: Recorded) -> str | None:
+def true_path(exchange: Recorded) -> str | None:  # noqa: PLR0911  # one for each place a name may stand in
     """The path below the workspace with its names as they were, where the answer tells them."""
     body = exchange.body
     if not isinstance(body, dict):
@@ -154,7 +167,7 @@ def true_path(exchange: Recorded) -> str | None:
     return None
 
 
-def version_of(exchange: Recorded) -> str:
+def version_of(exchange: Recorded) -> str:  # noqa: PLR0911  # a table, read from the top
     """An api-version that has the members this answer has."""
     text = json.dumps(exchange.body) + json.dumps(exchange.request)
     below = exchange.below

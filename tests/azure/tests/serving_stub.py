@@ -19,6 +19,9 @@ class _Server(ThreadingHTTPServer):
         self.backend = backend
         self.log: list[str] = []
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that gave up is none of the service's faults."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -30,8 +33,21 @@ class _Handler(BaseHTTPRequestHandler):
         backend.connections.add(self.client_address)
         backend.gate.wait(20)
         self.server.log.append(f"served {self.path}")
+        if b"stream" in content:
+            self._stream(backend)
+            return
         said: Any = {"served_by": self.server.spec.name, "path": self.path, "body": json.loads(content or b"null")}
         self._send(backend.status, json.dumps(said).encode())
+
+    def _stream(self, backend: EchoBackend) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"5\r\nfirst\r\n")
+        self.wfile.flush()
+        backend.second.wait(20)
+        self.wfile.write(b"6\r\nsecond\r\n0\r\n\r\n")
 
     def do_GET(self) -> None:
         self._send(200, b'{"swagger": "2.0"}')
@@ -77,6 +93,8 @@ class EchoBackend:
         self.status = 200
         self.gate = threading.Event()
         self.gate.set()
+        # A streamed answer's second half waits for this.
+        self.second = threading.Event()
         self.connections: set[Any] = set()
 
     def start(self, spec: Spec) -> Handle:
@@ -88,3 +106,4 @@ class EchoBackend:
 
     def close(self) -> None:
         self.gate.set()
+        self.second.set()

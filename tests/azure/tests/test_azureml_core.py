@@ -115,7 +115,7 @@ def test_aci__deployed__is_called_updated_listed_and_deleted(
     assert service.scoring_uri == f"http://churn-dns.{world.REGION}.azurecontainer.io/score"
     assert [one.id for one in service.models] == ["churn:1"]
     assert service.environment.name == "env"
-    assert json.loads(service.run(json.dumps({"data": [1]}))) == {"data": [1]}
+    assert service.run(json.dumps({"data": [1]})) == {"data": [1]}
     assert service.get_logs() == ""
     before = service.get_keys()
     service.regen_key("Primary", set_key="mine")
@@ -145,7 +145,7 @@ def test_aks__deployed_with_tokens__is_called_and_scaled(
     assert service.scoring_uri == "http://203.0.113.1:80/api/v1/service/churn-aks/score"
     assert (service.num_replicas, service.autoscaler.autoscale_enabled) == (2, False)
     assert service.get_access_token().token_type == "Bearer"
-    assert json.loads(service.run(json.dumps([1]))) == [1]
+    assert service.run(json.dumps([1])) == [1]
     service.update(num_replicas=3, description="three")
     service.wait_for_deployment()
     service.update_deployment_state()

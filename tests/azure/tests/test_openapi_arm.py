@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ UNPUBLISHED = {
     "autoDeleteSetting",
     *("etag", "acrSkuTier", "linkedModelInventoryArmId", "sasGetterUri", "sdkTelemetryAppInsightsKey", "creationTime"),
     *("isPrivateLinkEnabled", "changeableIsolationModes", "allowRoleAssignmentOnRG", "softDeleteEnabled"),
-    *("ipAllowlist", "EnableSoftwareBillOfMaterials"),
+    *("ipAllowlist", "EnableSoftwareBillOfMaterials", "enableServiceSideCMKEncryption", "systemDatastoresAuthMode"),
 }
 _PREVIEWS = ("2023-04-01-preview", "2023-08-01-preview", "2024-10-01-preview")
 _AKS = {"computeType": "AKS", "properties": {"agentCount": 3, "agentVmSize": "Standard_D3_v2"}}
@@ -182,10 +181,10 @@ def _published(value: Any) -> Any:
 
 
 @pytest.fixture
-def toured(azure: Emulator, wire: Path, cloud: Cloud, http: requests.Session) -> Iterator[list[Exchange]]:
+def toured(azure: Emulator, wire: Path, cloud: Cloud, http: requests.Session) -> list[Exchange]:
     storage.write(cloud, world.STORAGE_ACCOUNT, "c", "code/score.py", b"")
     _tour(http)
-    yield cloud.trace.find(host=r"management\.azure\.com")
+    return cloud.trace.find(host=r"management\.azure\.com")
 
 
 def test_tour__every_exchange__fits_the_files(

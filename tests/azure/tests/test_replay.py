@@ -54,15 +54,16 @@ def test_samples__each__agree(
     assert excused <= 0.05 * compared
 
 
+@pytest.mark.parametrize("part", [1, 2])
 def test_cassettes__as_sequences__agree(
-    azure: Emulator, cloud: Cloud, http: requests.Session, wire: Path, capsys: pytest.CaptureFixture[str]
+    part: int, azure: Emulator, cloud: Cloud, http: requests.Session, wire: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = wire / "cassettes" / "azure-cli-extensions-mlv2"
-    files = sorted({path for pattern in CASSETTES for path in folder.glob(f"{pattern}.yaml")})
+    files = sorted({path for pattern in CASSETTES for path in folder.glob(f"{pattern}.yaml")})[part - 1 :: 2]
     asked, polls, apart, foreign = 0, 0, [], 0
     for path in files:
         azure.reset()
-        player, exchanges = Player(http, cloud), replay.cassette(path)
+        player, exchanges = Player(http, cloud), replay.thinned(replay.cassette(path))
         for index, exchange in enumerate(exchanges):
             found = player.play(exchange, exchanges[index + 1 :])
             if found is None:
@@ -82,6 +83,6 @@ def test_cassettes__as_sequences__agree(
             f"\n  {len(files)} cassettes: {asked} requests, {share:.1f} % agree ({strict:.1f} % without polls), {foreign} of other rooms"
         )
         print("\n".join(f"    {line}" for line in apart))
-    assert asked > 1500
+    assert asked > 400
     assert share >= 90
     assert strict >= 90
