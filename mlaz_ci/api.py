@@ -11,9 +11,8 @@ from pathlib import Path
 
 from mlaz_ci.adapters.clock import SystemClock
 from mlaz_ci.adapters.terminal import TerminalPlatform
-from mlaz_ci.inputs import origin_from_environ, parse_request
 from mlaz_ci.models import Outcome
-from mlaz_ci.wiring import connect
+from mlaz_ci.wiring import prepare
 
 InputValue = str | int | float | bool | Path | Mapping[str, str] | None
 
@@ -36,10 +35,14 @@ def _run(command: str, inputs: Mapping[str, InputValue]) -> Outcome:
     environ = dict(os.environ)
     terminal = TerminalPlatform(sys.stderr, sys.stderr, environ, is_terminal=False)
     given = {name.replace("_", "-"): _as_text(value) for name, value in inputs.items() if value is not None}
-    origin = origin_from_environ(environ, None, Path.cwd(), host=platform.node())
-    parsed = parse_request({**given, "command": command}, None, origin)
-    job = connect(parsed.request, environ, terminal, SystemClock())
-    job.find(parsed.findings)
+    job = prepare(
+        {**given, "command": command},
+        environ,
+        terminal,
+        SystemClock(),
+        working_directory=Path.cwd(),
+        host=platform.node(),
+    )
     return job.run()
 
 

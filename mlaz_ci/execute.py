@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
-from mlaz_ci.errors import MlazError, NotReachable, ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceStartFailed, SmokeTestFailed
 from mlaz_ci.models import (
     DeploymentSpec,
     Lock,
@@ -66,6 +66,7 @@ class Execution:
     notes: list[str] = field(default_factory=list)
     smoke_test: ScoreResponse | None = None
     is_unverified: bool = False
+    has_shifted: bool = False
     _download: _Download | None = None
 
     def carry_out(self, plan: Plan) -> None:
@@ -107,6 +108,7 @@ class Execution:
                     self._verify(step)
             case ShiftTraffic():
                 self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
+                self.has_shifted = True
                 serving.shift(step.service_name, step.deployment_name)
             case RetireDeployment():
                 self._record("stopped", f"{step.service_name}/{step.deployment_name}")
@@ -139,7 +141,9 @@ class Execution:
 
     def _start(self, spec: DeploymentSpec) -> None:
         with self._phase("wait for the model's files"):
-            folder = self._download.wait() if self._download else model_folder(self.ports.models_folder, spec.model)
+            left_s = max(0.0, self.deadline_s - self.ports.clock.now_s())
+            download = self._download
+            folder = download.wait(left_s) if download else model_folder(self.ports.models_folder, spec.model)
         self._record("created", f"{spec.service_name}/{spec.deployment_name}")
         self.ports.serving.stage(spec, folder)
         self.ports.serving.start(spec.service_name, spec.deployment_name)
@@ -170,8 +174,9 @@ class Execution:
     def _verify(self, step: Verify) -> None:
         try:
             answer = self.ports.serving.score(step.service_name, step.deployment_name, step.request)
-        except NotReachable:
+        except NotReachable as error:
             if step.mode is SmokeTest.REQUIRED:
+                error.log = error.log or self._logs(step.service_name, step.deployment_name)
                 raise
             self.is_unverified = True
             self.notes.append("The service could not be reached from here, so no prediction was verified.")
@@ -230,8 +235,14 @@ class _Download:
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self._error = error
 
-    def wait(self) -> Path:
-        self._thread.join()
+    def wait(self, timeout_s: float) -> Path:
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise DeployTimedOut(
+                f"The model {self._model.label} was not fetched within the deadline.",
+                usually="The artifact store is slow, or the model is large.",
+                remedy="Raise `deadline-minutes`, or run where the artifacts are nearer.",
+            )
         if self._error:
             raise self._error
         return self._folder

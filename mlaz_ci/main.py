@@ -1,4 +1,4 @@
-"""The composition root: reads the surroundings once, builds the adapters, runs the command, and turns what came of it into an exit code.
+"""The composition root: reads the surroundings once, runs the command, and turns what came of it into an exit code.
 
 The one broad `except` of the program stands here.
 """
@@ -15,90 +15,66 @@ from pathlib import Path
 from types import FrameType
 
 from mlaz_ci.adapters.clock import SystemClock
+from mlaz_ci.adapters.console import Console
 from mlaz_ci.adapters.github import GithubPlatform
 from mlaz_ci.adapters.terminal import TerminalPlatform
 from mlaz_ci.adapters.uv import hide_our_environment
-from mlaz_ci.errors import Bug, Cancelled, ExitCode, FileNotFound, InvalidConfigFile, MlazError
-from mlaz_ci.inputs import (
-    ConfigFile,
-    HelpAsked,
-    Origin,
-    given_from_action,
-    origin_from_environ,
-    parse_command_line,
-    parse_config,
-    parse_request,
-    secrets_of,
-)
+from mlaz_ci.errors import Bug, Cancelled, ExitCode, MlazError
+from mlaz_ci.inputs import HelpAsked, given_from_action, parse_command_line, secrets_of
 from mlaz_ci.models import Command, Failure, Outcome, Target
 from mlaz_ci.operations import Job
 from mlaz_ci.ports import Platform
 from mlaz_ci.report import PLAIN, Report, Style, report_failure, report_outcome
-from mlaz_ci.wiring import connect
-
-_DEFAULT_CONFIG = "mlaz-ci.yml"
-_MAX_CONFIG_BYTES = 1_000_000
+from mlaz_ci.wiring import prepare
 
 
 def run_action() -> int:
     """The container action: inputs from INPUT_*, results into the runner's files."""
     environ = dict(os.environ)
-    return _run(lambda: given_from_action(environ), environ, GithubPlatform(environ, sys.stdout))
+    raw = {name[6:].lower(): value for name, value in environ.items() if name.startswith("INPUT_")}
+    attempt = _Attempt(environ, GithubPlatform(environ, sys.stdout), raw)
+    return _run(attempt, lambda: given_from_action(environ))
 
 
 def run_command_line(argv: Sequence[str] | None = None) -> int:
     """`mlaz-ci COMMAND …`: the same words, results for a person."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     environ = dict(os.environ)
-    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=sys.stderr is not None and sys.stderr.isatty())
-    return _run(lambda: parse_command_line(arguments, environ), environ, platform, platform.style)
-
-
-def _run(
-    read_given: Callable[[], Mapping[str, str]], environ: Mapping[str, str], platform: Platform, style: Style = PLAIN
-) -> int:
-    attempt = _Attempt(environ, platform)
-    _make_cancellable()
-    try:
-        report = report_outcome(attempt.run(read_given), style=style, now=SystemClock().utc_now())
-    except HelpAsked as asked:
-        print(asked.text, end="")
-        return ExitCode.DONE
-    except MlazError as error:
-        report = report_failure(attempt.failure(error), style=style)
-    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a report
-        bug = Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())
-        report = report_failure(attempt.failure(bug), style=style)
-    _show(report, platform)
-    return report.exit_code
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=is_terminal)
+    attempt = _Attempt(environ, platform, {"command": next(iter(arguments), "")})
+    return _run(attempt, lambda: parse_command_line(arguments, environ), platform.style)
 
 
 class _Attempt:
-    """One run of the program, so that a failure at any point can say how far it came."""
+    """One run of the program, so that a failure at any point can say how far it came. `given` is first what was typed, unread."""
 
-    def __init__(self, environ: Mapping[str, str], platform: Platform) -> None:
+    def __init__(self, environ: Mapping[str, str], platform: Platform, given: Mapping[str, str]) -> None:
+        self.platform = platform
         self._environ = environ
-        self._platform = platform
-        self._given: Mapping[str, str] = {}
+        self._given = given
         self._job: Job | None = None
 
     def run(self, read_given: Callable[[], Mapping[str, str]]) -> Outcome:
         # The service that this run starts loads a model, which is code: it must not read our secrets from /proc.
         hide_our_environment()
-        self._given = read_given()
-        # Before anything is parsed or shown: no error text may carry what a step passed as a secret.
         for secret in secrets_of(self._given):
-            self._platform.mask(secret)
-        origin = origin_from_environ(self._environ, _event_text(self._environ), Path.cwd(), host=machine.node())
-        parsed = parse_request(self._given, read_config(self._given, origin), origin)
-        self._job = connect(parsed.request, self._environ, self._platform, SystemClock())
-        self._job.find(parsed.findings)
+            self.platform.mask(secret)
+        self._given = read_given()
+        self._job = prepare(
+            self._given,
+            self._environ,
+            self.platform,
+            SystemClock(),
+            working_directory=Path.cwd(),
+            host=machine.node(),
+        )
         return self._job.run()
 
     def failure(self, error: MlazError) -> Failure:
         if self._job is not None:
             return self._job.failure_of(error)
-        command, target = self._given.get("command", ""), self._given.get("target", "")
+        command, target = (self._given.get(name, "").strip() for name in ("command", "target"))
         return Failure(
             error=error,
             command=Command(command) if command in set(Command) else Command.DEPLOY,
@@ -107,31 +83,26 @@ class _Attempt:
         )
 
 
-def read_config(given: Mapping[str, str], origin: Origin) -> ConfigFile | None:
-    """The file named by `config`, else mlaz-ci.yml where there is one."""
-    name = given.get("config", "")
-    path = origin.working_directory / (name or _DEFAULT_CONFIG)
-    if not name and not path.is_file():
-        return None
+def _run(attempt: _Attempt, read_given: Callable[[], Mapping[str, str]], style: Style = PLAIN) -> int:
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"The config file {path} cannot be read: {error.strerror}.") from error
-    if len(raw) > _MAX_CONFIG_BYTES:
-        raise InvalidConfigFile(f"{path} is {len(raw)} bytes long; a config file is at most {_MAX_CONFIG_BYTES}.")
-    try:
-        return parse_config(raw.decode("utf-8-sig"), str(name or _DEFAULT_CONFIG))
-    except UnicodeDecodeError as error:
-        raise InvalidConfigFile(f"{path} is not UTF-8 text (byte {error.start}).") from error
-
-
-def _event_text(environ: Mapping[str, str]) -> str | None:
-    """The event's JSON as the runner left it, or None."""
-    path = environ.get("GITHUB_EVENT_PATH")
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace") if path else None
-    except OSError:
-        return None
+        try:
+            _let_signals(_interrupt)
+            report = report_outcome(attempt.run(read_given), style=style, now=SystemClock().utc_now())
+        finally:
+            _let_signals(signal.SIG_IGN)  # what follows tells how it ended, and must come to its end
+    except HelpAsked as asked:
+        Console(sys.stdout).line(asked.text.rstrip("\n"))
+        return ExitCode.DONE
+    except MlazError as error:
+        report = report_failure(attempt.failure(error), style=style)
+    except KeyboardInterrupt as interrupt:
+        cancelled = Cancelled(f"The run was cancelled ({interrupt}).")
+        report = report_failure(attempt.failure(cancelled), style=style)
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a report
+        bug = Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())
+        report = report_failure(attempt.failure(bug), style=style)
+    _show(report, attempt.platform)
+    return report.exit_code
 
 
 def _show(report: Report, platform: Platform) -> None:
@@ -146,13 +117,15 @@ def _show(report: Report, platform: Platform) -> None:
     platform.append_summary(report.summary)
 
 
-def _make_cancellable() -> None:
-    """SIGTERM and SIGINT become a Cancelled at the line that runs, once: GitHub gives 7.5 s, then 2.5 s more."""
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """Once, at the line that runs: GitHub gives 7.5 s, then 2.5 s more, and undoing must not be interrupted again.
 
-    def cancel(number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise Cancelled(f"The run was cancelled ({signal.Signals(number).name}).")
+    A KeyboardInterrupt, because a library's `except Exception` would swallow an error of ours.
+    """
+    _let_signals(signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
-    signal.signal(signal.SIGTERM, cancel)
-    signal.signal(signal.SIGINT, cancel)
+
+def _let_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)

@@ -50,9 +50,11 @@ class Job:
     timings: list[Timing] = field(default_factory=list)
     execution: Execution | None = None
     model: ModelRef | None = None
+    deadline_s: float = 0.0
 
     def run(self) -> Outcome:
         """Carry out the command. Raises MlazError; `failure_of` then tells what was done until there."""
+        self.deadline_s = self.ports.clock.now_s() + self.request.deadline_s
         verb = _VERBS.get(self.request.command)
         if verb is None:
             built = ", ".join(_VERBS)
@@ -128,12 +130,12 @@ class Job:
     def execute(self, plan: Plan) -> Execution:
         # Before the first wait: a cancelled job must still learn what to clean up.
         self.ports.platform.set_output("service-name", self.request.service_name)
-        deadline_s = self.ports.clock.now_s() + self.request.deadline_s
-        self.execution = Execution(ports=self.ports, deadline_s=deadline_s)
+        self.execution = Execution(ports=self.ports, deadline_s=self.deadline_s)
         try:
             self.execution.carry_out(plan)
         except BaseException:
-            if self.execution.mutations and self.request.on_failure is OnFailure.KEEP and plan.deployment_name:
+            is_kept = self.execution.mutations and not self.execution.has_shifted and not plan.undo
+            if is_kept and self.request.on_failure is OnFailure.KEEP and plan.deployment_name:
                 name = f"{self.request.service_name}/{plan.deployment_name}"
                 self.execution.left_behind.append(f"{name} was kept without traffic (`on-failure: keep`).")
             raise

@@ -84,11 +84,9 @@ def _answer(method: str, arguments: Mapping[str, Any], environ: Mapping[str, str
         return getattr(_Models(home / "models"), method)(**arguments)
     if method not in _CALLS:
         raise Bug(f"A sibling container has no call named {method}.")
-    builds_from_source = False
     if method == "build_environment":
-        builds_from_source = arguments["build_from_source"]
-        arguments = {"lock": arguments["lock"], "progress": _LineProgress(answers)}
-    builder = UvResolver(environ, home / "uv", build_from_source=builds_from_source)
+        arguments = {**arguments, "progress": _LineProgress(answers)}
+    builder = UvResolver(environ, home / "uv")
     # All addresses, because the published port leads to the container's bridge address; the host publishes it to 127.0.0.1 alone.
     serving = LocalProcess(home, environ, SystemClock(), builder, host="0.0.0.0")  # noqa: S104
     return getattr(serving, method)(**arguments)

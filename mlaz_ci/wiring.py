@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from mlaz_ci.errors import FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
+from mlaz_ci.inputs import ConfigFile, Origin, origin_from_environ, parse_config, parse_request, secrets_of
 from mlaz_ci.models import Request
 from mlaz_ci.operations import Job
 from mlaz_ci.ports import Clock, Platform, Serving
@@ -15,6 +17,59 @@ from mlaz_ci.targets import rules_of
 # Set in the Dockerfile: whether this is the action's own container, where a process ends with the step.
 _IN_ACTION_CONTAINER: Final = "MLAZ_CONTAINER"
 _DOCKER_SOCKET: Final = Path("/var/run/docker.sock")
+
+
+_DEFAULT_CONFIG: Final = "mlaz-ci.yml"
+_MAX_CONFIG_BYTES: Final = 1_000_000
+
+
+def prepare(
+    given: Mapping[str, str],
+    environ: Mapping[str, str],
+    platform: Platform,
+    clock: Clock,
+    *,
+    working_directory: Path,
+    host: str,
+) -> Job:
+    """From what was given to a job that is ready to run. Raises what parsing raises; nothing is touched yet."""
+    # Before anything is parsed or shown: no error text may carry what a step passed as a secret.
+    for secret in secrets_of(given):
+        platform.mask(secret)
+    origin = origin_from_environ(environ, _event_text(environ), working_directory, host=host)
+    parsed = parse_request(given, _read_config(given, origin), origin)
+    job = connect(parsed.request, environ, platform, clock)
+    job.find(parsed.findings)
+    return job
+
+
+def _read_config(given: Mapping[str, str], origin: Origin) -> ConfigFile | None:
+    """The file named by `config`, else mlaz-ci.yml where there is one."""
+    name = given.get("config", "").strip()
+    path = origin.working_directory / (name or _DEFAULT_CONFIG)
+    if not name and not path.is_file():
+        return None
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise FileNotFound(f"The config file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise FileNotFound(f"`config` is not a path: {error}.") from error
+    if len(raw) > _MAX_CONFIG_BYTES:
+        raise InvalidConfigFile(f"{path} is {len(raw)} bytes long; a config file is at most {_MAX_CONFIG_BYTES}.")
+    try:
+        return parse_config(raw.decode("utf-8-sig"), name or _DEFAULT_CONFIG)
+    except UnicodeDecodeError as error:
+        raise InvalidConfigFile(f"{path} is not UTF-8 text (byte {error.start}).") from error
+
+
+def _event_text(environ: Mapping[str, str]) -> str | None:
+    """The event's JSON as the runner left it, or None."""
+    path = environ.get("GITHUB_EVENT_PATH")
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace") if path else None
+    except (OSError, ValueError):
+        return None
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
@@ -38,11 +93,13 @@ def connect(request: Request, environ: Mapping[str, str], platform: Platform, cl
     uv = UvResolver(environ, home / "uv", build_from_source=request.build_from_source)
     in_container = bool(environ.get(_IN_ACTION_CONTAINER))
     has_socket = in_container and _DOCKER_SOCKET.exists()
-    serving: Serving = (
-        LocalDocker(environ, clock, build_from_source=request.build_from_source)
-        if has_socket
-        else LocalProcess(home, environ, clock, uv)
-    )
+    if has_socket and request.build_from_source:
+        # The resolver would run the package's code beside the socket, from which every secret of the step can be read.
+        raise NotInThisVersion(
+            "`build-from-source` is not in this version where the action has the Docker socket.",
+            remedy="Give the package a wheel (build it once and put it on an index), or use the command line on the runner.",
+        )
+    serving: Serving = LocalDocker(environ, clock) if has_socket else LocalProcess(home, environ, clock, uv)
     ports = Ports(
         store=MlflowStore(request.tracking_uri, environ, platform),
         serving=serving,

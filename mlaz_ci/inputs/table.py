@@ -76,7 +76,7 @@ _ROWS: Final = (
     Input(
         name="model-name",
         group=Group.MODEL,
-        says="The name to register the model under; without it the service's name or the registered model's own.",
+        says="The name to register the model under; without it the registered model's own, or one made from the experiment, path or folder it was logged in.",
         pattern=r"[^/:\x00-\x1f\x7f]{1,255}",
         form="at most 255 characters without `/` and `:`",
         used_by=_CHECKS,
@@ -470,7 +470,7 @@ _ROWS: Final = (
     Input(
         name="github-token",
         group=Group.HOW,
-        says="The token for the pull-request comment and the GitHub Deployment; in the action the job's own token.",
+        says="The token for the pull-request comment and the GitHub Deployment; in the action the job's own token. Read by nothing in this version.",
         kind=Kind.SECRET,
         config=ConfigUse.NEVER,
     ),

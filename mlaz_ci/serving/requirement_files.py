@@ -19,7 +19,7 @@ from mlaz_ci.serving.conda_file import CondaFile, read_conda_file
 from mlaz_ci.serving.lock import minor_of
 from mlaz_ci.serving.surroundings import mask_user_info
 
-_URL_WITH_USER: Final = re.compile(r"\b(?:https?|ftp)://[^/\s'\"@]+@")
+_URL_WITH_USER: Final = re.compile(r"\b(?:https?|ftp)://[^/\s'\"@]+@(?P<host>[\w.-]*)")
 _PYTHON: Final = re.compile(r"(?P<version>\d+\.\d+(?:\.\d+)?)")
 _OPTION: Final = re.compile(r"(?P<name>--?[A-Za-z][A-Za-z-]*)(?:[ =]\s*|(?=https?://))?(?P<value>.*)")
 _VERSION_CONTROL: Final = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)(?:\+|://|@)")
@@ -99,7 +99,7 @@ def name_of(line: str) -> str:
 def _refuse_user_info(files: Mapping[str, str], reading: _Reading) -> None:
     for name, text in sorted(files.items()):
         if match := _URL_WITH_USER.search(text):
-            host = urlsplit(match.group() + text[match.end() :].split()[0]).hostname or "a host"
+            host = match["host"] or "a host"
             reading.find(
                 "index-url-with-credentials",
                 Severity.ERROR,

@@ -120,25 +120,33 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
     service = snapshot.service
     if service:
         _check_owner(request, service)
-    same = _same_deployment(spec, service) if service else None
+    same = _same_deployment(spec, service) if service and service.owner == request.owner else None
     if service and same and service.state is ServiceState.HEALTHY:
         return Plan(steps=(), done=Status.UNCHANGED, deployment_name=same)
-    if same:
-        return _plan_restart(request, spec.service_name, same, spec.spec_hash, smoke_request)
+    if service and same and service.state is not ServiceState.UNHEALTHY:
+        return _plan_restart(request, service.name, same, spec.spec_hash, smoke_request)
     name = spec.deployment_name
+    if service and name == service.live:
+        raise InvalidInput(
+            f'`deployment-name` "{name}" is the deployment that serves now; nothing is changed in place.',
+            usually="The new deployment is verified beside the one that serves, so it needs a name of its own.",
+            remedy="Give another name, or leave `deployment-name` out.",
+        )
     steps: list[Step] = [FetchModel(model=spec.model), BuildEnvironment(lock=spec.lock), StartDeployment(spec=spec)]
     steps += _bring_up(request, spec.service_name, name, spec.spec_hash, smoke_request)
     if service:
-        steps += _retire_others(service, keep=service.live)
+        steps += _retire_others(service, but=name, keep=service.live)
     undo: tuple[Step, ...] = ()
     if request.on_failure is OnFailure.ROLLBACK:
         withdraw = RetireDeployment(service_name=spec.service_name, deployment_name=name, keep_files=False)
         undo = (withdraw,) if service else (DeleteService(service_name=spec.service_name),)
-    return Plan(steps=tuple(steps), done=_done(request), undo=undo, deployment_name=name)
+    return Plan(steps=tuple(steps), done=_done(request, smoke_request), undo=undo, deployment_name=name)
 
 
-def _done(request: Request) -> Status:
-    return Status.UNVERIFIED if request.smoke_test is SmokeTest.OFF else Status.HEALTHY
+def _done(request: Request, smoke_request: ScoreRequest | None) -> Status:
+    """Green means it answers: what nothing was sent to is unverified."""
+    is_verified = smoke_request is not None and request.smoke_test is not SmokeTest.OFF
+    return Status.HEALTHY if is_verified else Status.UNVERIFIED
 
 
 def _bring_up(
@@ -159,11 +167,12 @@ def _bring_up(
     return steps
 
 
-def _retire_others(service: ServiceFacts, *, keep: str | None) -> list[Step]:
-    """The one that served stays on disk for a rollback; older generations go."""
+def _retire_others(service: ServiceFacts, *, but: str, keep: str | None) -> list[Step]:
+    """All but the one that serves now. The one that served stays on disk for a rollback; older generations go."""
     return [
         RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=each.name == keep)
         for each in service.deployments
+        if each.name != but
     ]
 
 
@@ -172,8 +181,9 @@ def _plan_restart(
 ) -> Plan:
     steps: list[Step] = [RestartDeployment(service_name=service_name, deployment_name=name)]
     steps += _bring_up(request, service_name, name, spec_hash, smoke_request)
-    undo = (RetireDeployment(service_name=service_name, deployment_name=name, keep_files=True),)
-    return Plan(steps=tuple(steps), done=_done(request), undo=undo, deployment_name=name)
+    withdraw = RetireDeployment(service_name=service_name, deployment_name=name, keep_files=True)
+    undo = (withdraw,) if request.on_failure is OnFailure.ROLLBACK else ()
+    return Plan(steps=tuple(steps), done=_done(request, smoke_request), undo=undo, deployment_name=name)
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
@@ -194,6 +204,6 @@ def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
     if previous is None:
         raise NothingToRollBackTo(f'Service "{service.name}" has no deployment that served before "{service.live}".')
     plan = _plan_restart(request, service.name, previous.name, previous.spec_hash, smoke_request)
-    retire = _retire_others(service, keep=service.live)
-    retire = [each for each in retire if isinstance(each, RetireDeployment) and each.deployment_name != previous.name]
-    return Plan(steps=(*plan.steps, *retire), done=Status.ROLLED_BACK, undo=plan.undo, deployment_name=previous.name)
+    retire = _retire_others(service, but=previous.name, keep=service.live)
+    done = Status.ROLLED_BACK if plan.done is Status.HEALTHY else plan.done
+    return Plan(steps=(*plan.steps, *retire), done=done, undo=plan.undo, deployment_name=previous.name)

@@ -273,11 +273,13 @@ def patch_service(request: Request, params: Params, cloud: Cloud) -> Response:
     if value.get("environmentImageRequest") != service.request.get("environmentImageRequest"):
         _check_image(found, value)
     members = {str(operation["path"])[1:].partition("/")[0] for operation in found.body(kind=list)}
-    if members <= set(_WORDS):
-        service.request, service.updated = value, found.now
-        return mms.reply(found, rendered(cloud, found.workspace, service, expands=True))
-    _refuse_busy(found, service)
+    is_words_alone = members <= set(_WORDS)
+    if not is_words_alone:
+        _refuse_busy(found, service)
     service.request, service.updated = value, found.now
+    # azureml-mlflow follows the Operation-Location of every PATCH, and fails where there is none.
+    if is_words_alone:
+        return _accepted(found, webservices.begin(cloud, service, "mms-words"))
     starts = "environmentImageRequest" in members
     return _accepted(found, webservices.begin(cloud, service, "mms-update", starts=starts))
 

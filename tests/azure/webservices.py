@@ -21,7 +21,10 @@ _COURSES: dict[str, tuple[Stage, ...]] = {
     "mms-update": after_polls(1, "Running", "Succeeded"),
     "mms-delete": (Stage(state="Succeeded"),),
     "mms-keys": (Stage(state="Succeeded"),),
+    "mms-words": (Stage(state="Succeeded"),),
 }
+# What leaves the service's state as it is: new keys, and a PATCH of its tags, properties or description.
+_QUIET = {"mms-keys", "mms-words"}
 # The progress that is told while a deployment goes on, and when it is through.
 _BEGUN = ("Creating Container Registry if not exists.", "Registering the environment.", "Use the existing image.")
 _THROUGH = (
@@ -144,7 +147,7 @@ def begin(
         extra=script.extra if script else {},
     )
     cloud.state(Services).operations[(service.workspace, operation.id)] = operation
-    if kind != "mms-keys":
+    if kind not in _QUIET:
         _cancel_current(cloud, service)
         service.operation, service.state = operation.id, "Transitioning"
     will_fail = course[-1].state != "Succeeded"
@@ -208,7 +211,7 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
         cloud.live(Serving).end(service.serving)
         del services.by_key[(service.workspace, service.name.lower())]
         return
-    if operation.kind == "mms-keys":
+    if operation.kind in _QUIET:
         return
     service.updated = operation.ended
     service.error = operation.error

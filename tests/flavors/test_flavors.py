@@ -31,8 +31,9 @@ class _Silence:
 
 
 def _cases(trainings: tuple[Training, ...]) -> list[Any]:
+    """`-n 2 --dist loadgroup` trains for one mlflow while it serves for the other."""
     return [
-        pytest.param(training, flavor, id=f"{flavor} {training}")
+        pytest.param(training, flavor, id=f"{flavor} {training}", marks=pytest.mark.xdist_group(str(training)))
         for training in trainings
         for flavor in training.flavors
     ]

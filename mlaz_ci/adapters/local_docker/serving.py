@@ -40,9 +40,8 @@ _SCORE_TIMEOUT_S: Final = 300
 class LocalDocker:
     """Serves in sibling containers. The engine is asked at the first call, not before."""
 
-    def __init__(self, environ: Mapping[str, str], clock: Clock, *, build_from_source: bool = False) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
         self._environ = environ
-        self._build_from_source = build_from_source
         self._clock = clock
         self._connected: tuple[Any, OwnContainer] | None = None
 
@@ -65,7 +64,7 @@ class LocalDocker:
             call(
                 container,
                 "build_environment",
-                {"lock": lock, "build_from_source": self._build_from_source},
+                {"lock": lock},
                 surroundings=pack_surroundings(self._environ, self._engine[1], with_index=True),
                 on_progress=progress.update,
             )

@@ -69,6 +69,10 @@ def test_deployment__of_a_registered_model__is_told_called_listed_and_deleted(
     assert made["state"] == "Healthy"
     assert deployer.get_deployment("churn-svc")["scoringUri"].endswith(f".{world.REGION}.azurecontainer.io/score")
     assert [one["name"] for one in deployer.list_deployments()] == ["churn-svc"]
+    config_file = Path(config["deploy-config-file"])
+    config_file.write_text(json.dumps({"computeType": "aci", "description": "new", "tags": {"t": "2"}}))
+    deployer.update_deployment("churn-svc", config=config)
+    assert deployer.get_deployment("churn-svc")["description"] == "new"
     deployer.delete_deployment("churn-svc")
     with pytest.raises(mlflow.exceptions.MlflowException):
         deployer.get_deployment("churn-svc")

@@ -94,6 +94,44 @@ def test_plan_deploy__the_same_is_down__starts_it_again() -> None:
     assert [step.describe() for step in plan.undo] == ['drain and stop deployment "g1", keep its files for a rollback']
 
 
+def test_plan_deploy__the_same_does_not_answer__starts_a_new_one_beside_it() -> None:
+    spec = samples.spec(deployment_name="g2")
+    there = samples.service(
+        state=ServiceState.UNHEALTHY, deployments=(samples.deployment("g1", spec_hash=spec.spec_hash),)
+    )
+    plan = local.plan_deploy(samples.request(), spec, Snapshot(service=there), SMOKE)
+    assert described(plan)[-1] == 'drain and stop deployment "g1", keep its files for a rollback'
+
+
+def test_plan_deploy__the_same_of_another_owner_is_taken_over__is_made_anew_as_ours() -> None:
+    spec = samples.spec(deployment_name="g2")
+    there = samples.service(owner="repo:2", deployments=(samples.deployment("g1", spec_hash=spec.spec_hash),))
+    plan = local.plan_deploy(samples.request(take_over="churn"), spec, Snapshot(service=there), SMOKE)
+    assert 'give all traffic of service "churn" to deployment "g2"' in described(plan)
+
+
+def test_plan_deploy__name_of_the_live_one__is_refused_before_anything_is_done() -> None:
+    there = samples.service(live="blue", deployments=(samples.deployment("blue"),))
+    with pytest.raises(InvalidInput, match='"blue" is the deployment that serves now'):
+        local.plan_deploy(samples.request(), samples.spec(deployment_name="blue"), Snapshot(service=there), SMOKE)
+
+
+def test_plan_deploy__name_of_the_previous_one__is_not_retired_after_the_shift() -> None:
+    there = samples.service(
+        live="green", previous="blue", deployments=(samples.deployment("blue"), samples.deployment("green"))
+    )
+    plan = local.plan_deploy(samples.request(), samples.spec(deployment_name="blue"), Snapshot(service=there), SMOKE)
+    assert described(plan)[-2:] == [
+        'give all traffic of service "churn" to deployment "blue"',
+        'drain and stop deployment "green", keep its files for a rollback',
+    ]
+
+
+def test_plan_deploy__nothing_to_verify_with__is_unverified() -> None:
+    request = samples.request(smoke_test=SmokeTest.BEST_EFFORT)
+    assert local.plan_deploy(request, samples.spec(), Snapshot(), None).done is Status.UNVERIFIED
+
+
 def test_plan_deploy__another_port_is_asked_for__is_not_the_same() -> None:
     spec = samples.spec(deployment_name="g2", shape=LocalShape(port=6000))
     there = samples.service(deployments=(samples.deployment("g1", spec_hash=spec.spec_hash),))
@@ -143,6 +181,11 @@ def test_plan_rollback__previous_is_kept__starts_verifies_and_shifts_to_it() -> 
         'drain and stop deployment "g2", keep its files for a rollback',
     ]
     assert plan.done is Status.ROLLED_BACK
+
+
+def test_plan_rollback__nothing_to_verify_with__is_unverified() -> None:
+    there = samples.service(live="g2", previous="g1", deployments=(samples.deployment("g1"), samples.deployment("g2")))
+    assert local.plan_rollback(samples.request(), Snapshot(service=there), None).done is Status.UNVERIFIED
 
 
 def test_plan_rollback__nothing_before__says_so() -> None:
