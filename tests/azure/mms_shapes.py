@@ -147,7 +147,7 @@ def _versions(cloud: Cloud, workspace: Workspace, service: Service, whole: dict[
             "environmentImageRequest": image,
             "models": _models(cloud, workspace, image),
         }
-    return {"versions": told, "variants": None}
+    return {"versions": told}
 
 
 def service_operation(

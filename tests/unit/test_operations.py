@@ -10,8 +10,8 @@ from mlaz_ci.errors import (
     FileNotFound,
     MissingInput,
     ModelNotServable,
-    NotInThisVersion,
     NothingToRollBackTo,
+    NotInThisVersion,
     ServiceNotFound,
     ServiceStartFailed,
 )
