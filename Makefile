@@ -48,7 +48,7 @@ test-flavors-fast: venv ## the same without PyTorch and TensorFlow
 
 .PHONY: test-azure
 test-azure: $(AZURE_VENV)/.installed ## the Azure emulator's own tests, with the real clients in an environment of their own
-	@$(AZURE_VENV)/bin/python -m pytest tests/azure
+	@$(AZURE_VENV)/bin/python -m pytest -c tests/azure/pytest.ini tests/azure/tests -n 2
 
 $(AZURE_VENV)/.installed: requirements/azure-tests.txt | venv
 	@test -x $(AZURE_VENV)/bin/python || $(BIN)/uv venv --quiet --python 3.11 $(AZURE_VENV)
@@ -81,7 +81,7 @@ docs: venv ## write action.yml, the tables of the README, docs/contract.md and t
 
 .PHONY: lock
 lock: venv ## write the hashed requirement files anew
-	@for name in bootstrap image dev; do \
+	@for name in bootstrap image dev azure-tests; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mlaz_ci.models import DeploymentSpec, LocalShape, Lock
+from mlaz_ci.models import DeploymentSpec, LocalShape, Lock, ScoreRequest
 
 FILE_NAME = "deployment.json"
 _FORMAT = 1
@@ -30,6 +30,8 @@ class Manifest:
     tags: Mapping[str, str] = field(default_factory=dict)
     model_folder: str | None = None
     """Where the model was laid down from, if that is a folder of the model cache."""
+    smoke_body: str | None = None
+    """What verifies it, also on the day it is started again; None where there is nothing, or nothing that is text."""
 
 
 def manifest_of(spec: DeploymentSpec, *, created_at: datetime, model_folder: str | None = None) -> Manifest:
@@ -45,7 +47,15 @@ def manifest_of(spec: DeploymentSpec, *, created_at: datetime, model_folder: str
         owner=spec.owner,
         tags=dict(spec.tags),
         model_folder=model_folder,
+        smoke_body=_text_of(spec.smoke_request),
     )
+
+
+def _text_of(request: ScoreRequest | None) -> str | None:
+    try:
+        return request.body.decode() if request else None
+    except UnicodeDecodeError:
+        return None
 
 
 def render_lock(lock: Lock) -> dict[str, Any]:
@@ -88,6 +98,7 @@ def render_manifest(manifest: Manifest) -> str:
         "owner": manifest.owner,
         "tags": dict(manifest.tags),
         "model_folder": manifest.model_folder,
+        "smoke_body": manifest.smoke_body,
     }
     return json.dumps(value, indent=1) + "\n"
 
@@ -116,6 +127,7 @@ def parse_manifest(text: str) -> Manifest:
             owner=str(value["owner"]),
             tags={str(k): str(v) for k, v in value["tags"].items()},
             model_folder=None if value["model_folder"] is None else str(value["model_folder"]),
+            smoke_body=None if value.get("smoke_body") is None else str(value["smoke_body"]),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error

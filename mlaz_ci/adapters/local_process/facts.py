@@ -75,6 +75,7 @@ def _deployment_facts(record: Record, place: Place, host: str) -> DeploymentFact
         created_at=manifest.created_at,
         detail=observation.detail,
         port=identity.port if identity else None,
+        smoke_body=manifest.smoke_body,
     )
 
 

@@ -41,6 +41,23 @@ class Home:
     def environment(self, lock_hash: str) -> Path:
         return self.root / "environments" / _component(lock_hash)
 
+    def check(self) -> None:
+        """Makes nothing. Raises InvalidInput where services can be neither kept nor found."""
+        nearest = self.services
+        while not os.path.lexists(nearest):
+            nearest = nearest.parent
+        if not os.path.isdir(nearest):  # noqa: PTH112 - Path.is_dir raises for a folder that may not be looked into
+            problem = f"{nearest} is not a folder"
+        elif not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
+            problem = f"{nearest} may not be written by this user"
+        else:
+            return
+        raise InvalidInput(
+            f"MLAZ_HOME ({self.root}) cannot hold local services: {problem}.",
+            usually="The path is mistyped, or belongs to another user.",
+            remedy="Set MLAZ_HOME to a folder that this user may write to.",
+        )
+
 
 def _component(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or "\0" in name:
@@ -70,12 +87,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def copy_folder(source: Path, destination: Path, *, link: bool) -> None:
-    """Copy what a link follows to; with `link` the files are shared with the source where the disk can."""
-    for folder, _, files in os.walk(source, followlinks=True):
+    """Copy what a link follows to; with `link` the files are shared with the source where the disk can.
+
+    All of it, or OSError: a folder that cannot be listed, or goes meanwhile, is never left out silently.
+    """
+    for folder, _, files in os.walk(source, followlinks=True, onerror=_fail):
         target = destination / Path(folder).relative_to(source)
         make_folder(target)
         for name in files:
             copy_file(Path(folder, name), target / name, link=link)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def copy_file(source: Path, destination: Path, *, link: bool = False) -> None:
@@ -103,12 +127,16 @@ def sweep_leftovers(folder: Path) -> None:
             shutil.rmtree(each, ignore_errors=True)
 
 
+def is_no_room(error: OSError) -> bool:
+    return error.errno in _NO_ROOM
+
+
 @contextmanager
 def disk_full_as_error(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if is_no_room(error):
             raise DiskFull(f"The disk is full while {doing}.") from error
         raise
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlaz_ci.adapters.local_process import control, health
-from mlaz_ci.adapters.local_process.home import remove
+from mlaz_ci.adapters.local_process.home import remove, write_text
 from mlaz_ci.adapters.local_process.process import Identity, is_alive, kill_group, members, stop_group
 from mlaz_ci.adapters.local_process.record import Record, deployment_names, read_manifest
 from mlaz_ci.errors import RecordUnreadable
@@ -17,6 +17,8 @@ from mlaz_ci.ports import Clock
 from mlaz_ci.serving.manifest import Manifest
 
 STOP_GRACE_S = 10.0
+CANDIDATE_GRACE_S = 2.0
+"""A cancelled run has only seconds, and a worker that loads its model does not hear that it is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class Place:
         except control.DoesNotAnswer:
             return False
 
+    def mark_traffic(self) -> None:
+        write_text(self.folder / "run" / health.TRAFFIC_MARK, "")
+
     def release(self, clock: Clock) -> None:
         """From now on it accepts nothing new from the service's socket; what it accepted it answers."""
         identity = self.living()
@@ -71,8 +76,14 @@ class Place:
                 kill_group(identity, clock)
         remove(self.folder / "run")
 
+    def stop_grace_s(self) -> float:
+        """Short for a process that no user's request ever reached."""
+        return STOP_GRACE_S if health.had_traffic(self.folder) else CANDIDATE_GRACE_S
+
     def drain_s(self) -> float:
-        """As long as a request may take, and a little for the process to end."""
+        """As long as a user's request may take, and a little for the process to end."""
+        if not health.had_traffic(self.folder):
+            return CANDIDATE_GRACE_S
         manifest = self.manifest()
         return (manifest.shape.request_timeout_s if manifest else 0) + STOP_GRACE_S
 

@@ -19,6 +19,7 @@ from mlaz_ci.adapters.local_process.home import (
     copy_file,
     copy_folder,
     disk_full_as_error,
+    is_no_room,
     locked,
     make_folder,
     remove,
@@ -37,7 +38,6 @@ from mlaz_ci.adapters.local_process.record import (
 )
 from mlaz_ci.adapters.local_process.starting import launch
 from mlaz_ci.errors import (
-    Bug,
     InvalidInput,
     NotFound,
     PortInUse,
@@ -99,6 +99,7 @@ class LocalProcess:
     # --- what is there ---
 
     def snapshot(self, service_name: str) -> Snapshot:
+        self._home.check()
         folder = self._home.service(service_name)
         try:
             record = self._record(folder)
@@ -112,6 +113,7 @@ class LocalProcess:
         return Snapshot(service=service_facts(folder, record, self._call_host))
 
     def services(self) -> Sequence[str]:
+        self._home.check()
         if not self._home.services.is_dir():
             return ()
         folders = (each for each in self._home.services.iterdir() if not each.name.startswith("."))
@@ -141,6 +143,7 @@ class LocalProcess:
     # --- environments and files ---
 
     def build_environment(self, lock: Lock, progress: Progress) -> None:
+        self._home.check()
         environment = self._home.environment(lock.hash)
         if (environment / ".complete").exists():
             return
@@ -177,6 +180,8 @@ class LocalProcess:
                 self._lay_down(staging, manifest, model_folder, spec.files)
                 if record is None:
                     write_record(folder.parent, _new_record(manifest, kept_port))
+                elif record.previous == name:
+                    write_record(folder.parent, replace(record, previous=None))
                 if folder.exists():
                     self._discard(Place(name, folder))
                 staging.rename(folder)
@@ -209,7 +214,7 @@ class LocalProcess:
 
     def _lay_down(self, folder: Path, manifest: Manifest, model_folder: Path, files: Mapping[str, str]) -> None:
         make_folder(folder)
-        copy_folder(model_folder, folder / "model", link=manifest.model_folder is not None)
+        _copy_model(model_folder, folder / "model", link=manifest.model_folder is not None)
         ours = importlib.resources.files("mlaz_ci.serving")
         for script in ("score.py", "launch.py"):
             with importlib.resources.as_file(ours / script) as path:
@@ -312,12 +317,17 @@ class LocalProcess:
             record, place = self._known(service_name, deployment_name)
             folder = place.folder.parent
             settle(record, places(folder), self._clock)
-            wanted = read_manifest(place.folder).shape.port or record.port
+            manifest = read_manifest(place.folder)
+            wanted = manifest.shape.port or record.port
             serving = [each for each in places(folder) if each.name != deployment_name and each.is_serving()]
             if not place.is_serving():
+                if place.living() is None:
+                    raise self._not_running(place)
+                place.mark_traffic()
                 self._take(place, wanted, serving if wanted == record.port else [])
             previous = record.live if record.live not in {None, deployment_name} else record.previous
-            write_record(folder, replace(record, port=wanted, live=deployment_name, previous=previous))
+            shifted = replace(_of_its_owner(record, manifest), port=wanted, live=deployment_name, previous=previous)
+            write_record(folder, shifted)
             for each in serving:
                 each.release(self._clock)
 
@@ -345,11 +355,10 @@ class LocalProcess:
             return
         with self._alone(service_name, f"retiring {deployment_name}"):
             place = Place(deployment_name, folder)
-            record = None
-            with suppress(RecordUnreadable):
-                record = self._record(folder.parent)
-            if record and record.live == deployment_name and place.is_serving():
-                raise Bug(f'Deployment "{deployment_name}" serves; it was to be stopped without a successor.')
+            record = self._record(folder.parent)
+            # A live one that is down may be stopped: what was begun to start it again. Its files stay in any case.
+            if record and record.live == deployment_name and (not keep_files or place.is_serving()):
+                raise self._is_live(place)
             place.stop(self._clock, grace_s=place.drain_s())
             if keep_files:
                 return
@@ -365,7 +374,8 @@ class LocalProcess:
             was_there = self._is_service(folder)
             for each in folder.iterdir():
                 if each.is_dir():
-                    Place(each.name, each).stop(self._clock, grace_s=STOP_GRACE_S)
+                    place = Place(each.name, each)
+                    place.stop(self._clock, grace_s=place.stop_grace_s())
             manifests = readable_manifests(folder)
             remove(folder)
         sweep_leftovers(self._home.services)
@@ -376,6 +386,7 @@ class LocalProcess:
 
     @contextmanager
     def _alone(self, service_name: str, doing: str, *, wait_s: float | None = None) -> Iterator[int]:
+        self._home.check()
         folder = self._home.service(service_name)
         limit_s = self._lock_wait_s if wait_s is None else wait_s
         with locked(folder, self._clock, doing, wait_s=limit_s) as descriptor:
@@ -412,6 +423,13 @@ class LocalProcess:
     def _no_service(self, service_name: str) -> ServiceNotFound:
         return ServiceNotFound(f'There is no local service "{service_name}".')
 
+    def _is_live(self, place: Place) -> ServiceBusy:
+        return ServiceBusy(
+            f'Deployment "{place.name}" has the traffic of service "{place.folder.parent.name}": it stays.',
+            usually="It got the traffic after this run had decided to remove it.",
+            remedy="See `command: status`. `command: cleanup` removes the whole service.",
+        )
+
     def _not_running(self, place: Place) -> ServiceStartFailed:
         detail = place.look(self._call_host).detail
         return ServiceStartFailed(f'Deployment "{place.name}" does not run: {detail}.', log=self._log_tail(place))
@@ -432,6 +450,33 @@ def _new_record(manifest: Manifest, kept_port: int) -> Record:
         port=kept_port,
         created_at=manifest.created_at,
         tags=manifest.tags,
+    )
+
+
+def _of_its_owner(record: Record, manifest: Manifest) -> Record:
+    """Who deploys owns the service from the shift on. Going back to a deployment that had the traffic gives it to nobody else."""
+    is_known = manifest.deployment_name in {record.live, record.previous}
+    owner = record.owner if is_known else manifest.owner
+    tags = {**manifest.tags, **({"mlaz-owner": owner} if "mlaz-owner" in manifest.tags else {})}
+    return replace(record, owner=owner, tags=tags)
+
+
+def _copy_model(source: Path, destination: Path, *, link: bool) -> None:
+    """Raises ServiceBusy if it is not whole: with the last deployment of a cached model another run removes its files."""
+    problem = "there is no MLmodel in it"
+    try:
+        copy_folder(source, destination, link=link)
+    except OSError as error:
+        if is_no_room(error):
+            raise
+        problem = f"{error.strerror}: {error.filename}"
+    else:
+        if (destination / "MLmodel").is_file():
+            return
+    raise ServiceBusy(
+        f"The model in {source} cannot be copied: {problem}.",
+        usually="Another run removed or changed the files of the model meanwhile.",
+        remedy="Run again: what is gone is fetched anew.",
     )
 
 

@@ -23,7 +23,7 @@ def command_line(
     program = "import sys; from mlaz_ci.main import run_command_line; sys.exit(run_command_line())"
     command = [sys.executable, "-c", program, *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+        command, check=False, cwd=folder, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
     )
 
 
