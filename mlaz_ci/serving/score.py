@@ -21,6 +21,7 @@ import shutil
 import sys
 import traceback
 import uuid
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 log = logging.getLogger("azmlinfsrv.mlaz")  # a child of the server's logger: its level and its place
 
@@ -30,13 +31,19 @@ NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 COLUMN_DTYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64",
                  "string": "str", "binary": "bytes", "datetime": "datetime64[ns]"}  # fmt: skip
 
-service = None
+Spec = Dict[str, Any]
+"""One input, output or parameter of a signature, as its MLmodel has it."""
+Table = Tuple[Optional[List[str]], List[List[Any]], Optional[List[Any]]]
+"""Column names, rows, index."""
+
+service: Service
+"""Set by init()."""
 
 
 class BadRequest(Exception):
     """The caller's to correct: `field` is the place in the body, `message` what is wrong there."""
 
-    def __init__(self, field, message):
+    def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field, self.message = field, message
 
@@ -44,19 +51,21 @@ class BadRequest(Exception):
 class Service:
     """The loaded model, and its signature as the plain JSON of its MLmodel (that form is the same in every mlflow)."""
 
-    def __init__(self, model, inputs=None, params=(), takes_lists=False):
+    def __init__(
+        self, model: Any, inputs: list[Spec] | None = None, params: Sequence[Spec] = (), takes_lists: bool = False
+    ) -> None:
         self.model, self.inputs, self.params = model, inputs, params
         self.takes_lists = takes_lists  # typed by Python hints: the model checks plain lists itself, and no DataFrame
         self.identity = re.sub(r"[^\w.:/-]", "", os.environ.get("MLAZ_SPEC", ""))
         self.collectors = open_collectors()
 
     @property
-    def is_strict(self):
+    def is_strict(self) -> bool:
         """Whether the signature alone decides what fits: what passes it and still fails is not the caller's fault."""
         return self.inputs is not None and not any(-1 in shape_of(spec)[1:] for spec in self.inputs)
 
 
-def init():
+def init() -> None:
     global service
     publish_swagger()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -74,7 +83,7 @@ def init():
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its warnings while predicting quote what the caller sent
 
 
-def run(raw):
+def run(raw: str) -> Any:
     correlation_id = request_id()
     try:
         return answer(200, to_json(predict(*read_request(raw))))
@@ -90,7 +99,7 @@ def run(raw):
         return answer(500, {"message": message, "correlation_id": correlation_id})
 
 
-def predict(data, params):
+def predict(data: Any, params: dict[str, Any]) -> Any:
     context = collect("inputs", data, None)
     try:
         prediction = service.model.predict(data, params=params) if params else service.model.predict(data)
@@ -105,7 +114,7 @@ def predict(data, params):
 # --- start -----------------------------------------------------------------------------------------------------------
 
 
-def find_model():
+def find_model() -> str:
     """The folder with the MLmodel nearest to AZUREML_MODEL_DIR: at it (local), or one to three below (Azure)."""
     root = os.path.abspath(os.environ.get("AZUREML_MODEL_DIR") or "azureml-models")
     folders = [root] if os.path.isdir(root) else []
@@ -119,7 +128,7 @@ def find_model():
     raise RuntimeError(f"No MLmodel file in or below AZUREML_MODEL_DIR ({root}).")
 
 
-def publish_swagger():
+def publish_swagger() -> None:
     """Put our swagger files where the server looks, after init(): in AML_APP_ROOT. A read-only one costs the page only."""
     here = os.path.dirname(os.path.abspath(__file__))
     app_root = os.environ.get("AML_APP_ROOT", "/var/azureml-app")
@@ -137,7 +146,7 @@ def publish_swagger():
 # --- answers and logs ------------------------------------------------------------------------------------------------
 
 
-def answer(status, content):
+def answer(status: int, content: Any) -> Any:
     from azureml_inference_server_http.api.aml_response import AMLResponse
 
     headers = {"Content-Type": "application/json"}
@@ -146,7 +155,7 @@ def answer(status, content):
     return AMLResponse(json.dumps(content, allow_nan=False), status, headers)
 
 
-def request_id():
+def request_id() -> str:
     """The id the server gives back as x-request-id, so that answer, access log and our log name the same request."""
     try:
         from flask import g
@@ -156,7 +165,7 @@ def request_id():
         return str(uuid.uuid4())
 
 
-def is_about_input(error):
+def is_about_input(error: Exception) -> bool:
     """Whether `error`, raised by predict, says that the input's shape or type is wrong."""
     if isinstance(error, TimeoutError):
         return False
@@ -172,13 +181,13 @@ def is_about_input(error):
     return isinstance(error, (TypeError, ValueError, LookupError)) or bool(re.search(words, repr(error)))
 
 
-def gist(error):
+def gist(error: Exception) -> str:
     """What the library says, in one line; mlflow puts the whole input before its last "Error: "."""
     text = str(error).rsplit("Error: ", 1)[-1].strip()
     return f"{type(error).__name__}: {text.splitlines()[0][:300] if text else 'no text'}"
 
 
-def log_failure(error, correlation_id):
+def log_failure(error: Exception, correlation_id: str) -> None:
     places = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
     text = str(error) if os.environ.get("MLAZ_LOG_ERROR_TEXT", "").lower() == "true" else "(MLAZ_LOG_ERROR_TEXT is off)"
     log.error("500, correlation id %s\n%s%s: %s", correlation_id, places, type(error).__name__, text)
@@ -187,7 +196,7 @@ def log_failure(error, correlation_id):
 # --- data collection: an extra that must never fail a prediction -------------------------------------------------------
 
 
-def open_collectors():
+def open_collectors() -> dict[str, Any]:
     if os.environ.get("MLAZ_DATA_COLLECTION", "").lower() != "true":
         return {}
     try:
@@ -199,11 +208,11 @@ def open_collectors():
         return {}
 
 
-def collection_failed(error):
+def collection_failed(error: Exception) -> None:
     log.warning("data collection: %s", type(error).__name__)
 
 
-def collect(name, data, context):
+def collect(name: str, data: Any, context: Any) -> Any:
     if name not in service.collectors:
         return None
     try:
@@ -220,7 +229,7 @@ def collect(name, data, context):
 # --- from the body to what predict takes -------------------------------------------------------------------------------
 
 
-def read_request(raw):
+def read_request(raw: str) -> tuple[Any, dict[str, Any]]:
     """The body as (what predict takes, params)."""
     body = parse(raw)
     if "columns" in body and "data" in body:  # the bare form of services made by mlflow.azureml.deploy
@@ -235,7 +244,7 @@ def read_request(raw):
     return read_input(given[0], body[given[0]]), params
 
 
-def parse(raw):
+def parse(raw: str) -> dict[str, Any]:
     if not raw or not raw.strip():
         message = "No body arrived. Without the header `Content-Type: application/json` the server takes it for a form and drops it."
         raise BadRequest("Content-Type", message)
@@ -251,7 +260,7 @@ def parse(raw):
     return body
 
 
-def read_params(values):
+def read_params(values: Any) -> dict[str, Any]:
     if values is None or values == {}:
         return {}
     if not isinstance(values, dict):
@@ -268,7 +277,7 @@ def read_params(values):
     return result
 
 
-def read_input(form, value):
+def read_input(form: str, value: Any) -> Any:
     import pandas as pd
 
     table = read_table(form, value)
@@ -283,7 +292,7 @@ def read_input(form, value):
     return read_frame(form, value, table)
 
 
-def read_table(form, value):
+def read_table(form: str, value: Any) -> Table | None:
     """(column names or None, rows, index or None) where the value is a table, else None."""
     names = {spec.get("name") for spec in service.inputs or []}
     needed = {"data"} if service.inputs else {"columns", "data"}
@@ -302,7 +311,7 @@ def read_table(form, value):
     return columns, [[row.get(column) for column in columns] for row in value], None
 
 
-def read_split(form, value):
+def read_split(form: str, value: Any) -> Table:
     if not isinstance(value, dict) or "data" not in value or not set(value) <= SPLIT_KEYS:
         raise BadRequest(form, "Give an object with `columns`, `data` and, if wanted, `index`.")
     columns, index, rows = value.get("columns"), value.get("index"), value["data"]
@@ -320,11 +329,11 @@ def read_split(form, value):
     return columns and [str(name) for name in columns], rows, index
 
 
-def has_nested(values):
+def has_nested(values: list[Any]) -> bool:
     return any(isinstance(value, (list, dict)) for value in values)
 
 
-def read_freely(form, value):
+def read_freely(form: str, value: Any) -> Any:
     """Without a signature: arrays, as mlflow's own server makes them."""
     if isinstance(value, dict):
         return {name: guess_array(item) for name, item in value.items()}
@@ -333,7 +342,7 @@ def read_freely(form, value):
     return guess_array(value) if isinstance(value, list) else value
 
 
-def read_frame(form, value, table):
+def read_frame(form: str, value: Any, table: Table | None) -> Any:
     """A DataFrame with the signature's columns in its order and types; further columns are ignored."""
     import pandas as pd
 
@@ -373,7 +382,7 @@ def read_frame(form, value, table):
     return pd.DataFrame(arrays, index=index)
 
 
-def positional(form, rows, names):
+def positional(form: str, rows: list[Any], names: list[str]) -> list[str]:
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
             there = f"{len(row)} values" if isinstance(row, list) else kind_of(row)
@@ -382,18 +391,18 @@ def positional(form, rows, names):
     return names
 
 
-def require(form, given, specs, names):
+def require(form: str, given: dict[str, Any], specs: Iterable[Spec], names: list[str]) -> None:
     missing = [name for name, spec in zip(names, specs) if is_required(spec) and name not in given]
     if missing:
         message = f"Missing: {', '.join(missing[:20])}.{nearest(missing[0], given)}"
         raise BadRequest(f"{form}.{missing[0]}", message)
 
 
-def is_required(spec):
+def is_required(spec: Spec) -> bool:
     return spec.get("required", not spec.get("optional", False))
 
 
-def read_column(values, spec, field):
+def read_column(values: list[Any], spec: Spec, field: str) -> Any:
     import pandas as pd
 
     if spec["type"] in COLUMN_DTYPES:
@@ -402,7 +411,7 @@ def read_column(values, spec, field):
     return pd.Series([read_nested(value, spec, f"{field}[{row}]") for row, value in enumerate(values)], dtype=object)
 
 
-def read_nested(value, spec, field):
+def read_nested(value: Any, spec: Spec, field: str) -> Any:
     """One value of a scalar, array, object, map or any type (mlflow 2.10 and later), as Python's own types."""
     kind = spec["type"]
     if kind == "any" or (value is None and not is_required(spec)):
@@ -434,11 +443,11 @@ def read_nested(value, spec, field):
 # --- tensors -----------------------------------------------------------------------------------------------------------
 
 
-def shape_of(spec):
+def shape_of(spec: Spec) -> list[int]:
     return list(spec["tensor-spec"]["shape"]) if spec["type"] == "tensor" else []
 
 
-def read_tensors(form, value, table):
+def read_tensors(form: str, value: Any, table: Table | None) -> Any:
     specs = service.inputs
     if specs[0].get("name") is None:
         if table is not None:
@@ -458,7 +467,7 @@ def read_tensors(form, value, table):
     return {name: read_tensor(value[name], spec, f"{form}.{name}") for name, spec in zip(names, specs)}
 
 
-def read_tensor(value, spec, field):
+def read_tensor(value: Any, spec: Spec, field: str) -> Any:
     import numpy as np
 
     expected, dtype = shape_of(spec), spec["tensor-spec"]["dtype"]
@@ -479,7 +488,7 @@ def read_tensor(value, spec, field):
     return array
 
 
-def flatten(value, field):
+def flatten(value: Any, field: str) -> tuple[list[Any], tuple[int, ...]]:
     """Nested lists as (values, shape). Raises where the lists are not a full box."""
     values, shape = [value], []
     while values and isinstance(values[0], list):
@@ -493,7 +502,7 @@ def flatten(value, field):
     return values, tuple(shape)
 
 
-def guess_array(value):
+def guess_array(value: Any) -> Any:
     import numpy as np
 
     try:
@@ -508,7 +517,7 @@ def guess_array(value):
 # --- one JSON form for each type, in both directions -------------------------------------------------------------------
 
 
-def to_array(values, dtype, field, is_single=False):
+def to_array(values: list[Any], dtype: str, field: str, *, is_single: bool = False) -> Any:
     """JSON values as a numpy array of `dtype`: numbers from numbers only, times from ISO 8601, bytes from base64."""
     import numpy as np
 
@@ -526,7 +535,7 @@ def to_array(values, dtype, field, is_single=False):
         raise BadRequest(field, f"A number is beyond the range of {dtype}.") from None
 
 
-def read_scalar(value, kind, field):
+def read_scalar(value: Any, kind: str, field: str) -> Any:
     wanted = {"f": "a number", "i": "an integer", "u": "an integer", "b": "true or false", "U": "a string",
               "S": "a base64 string", "M": "an ISO 8601 string", "O": "a value"}.get(kind, "another type")  # fmt: skip
     if kind == "O" or (value is None and kind in "USb"):
@@ -549,7 +558,7 @@ def read_scalar(value, kind, field):
     raise BadRequest(field, f"Give {wanted}, not {kind_of(value)}.")
 
 
-def read_time(text):
+def read_time(text: str | None) -> Any:
     """An instant with an offset becomes the same instant in UTC, without offset, as mlflow's datetime wants it."""
     import numpy as np
     import pandas as pd
@@ -560,7 +569,7 @@ def read_time(text):
     return np.datetime64((time.tz_convert(None) if time.tzinfo else time).value, "ns")
 
 
-def to_json(value):
+def to_json(value: Any) -> Any:
     """Any prediction as JSON: NaN and missing are null, infinities are strings, bytes base64, times ISO 8601."""
     import numpy as np
     import pandas as pd
@@ -603,11 +612,11 @@ def to_json(value):
     raise RuntimeError(f"The prediction holds a {type(value).__name__}, which has no JSON form.")
 
 
-def kind_of(value):
+def kind_of(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def nearest(name, known):
+def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), [str(each) for each in known], 1, 0.6)
     return f" Did you mean {close[0]}?" if close else ""

@@ -38,6 +38,7 @@ from mlaz_ci.adapters.local_process.record import (
 )
 from mlaz_ci.adapters.local_process.starting import launch
 from mlaz_ci.errors import (
+    FileNotFound,
     InvalidInput,
     NotFound,
     PortInUse,
@@ -321,9 +322,6 @@ class LocalProcess:
             wanted = manifest.shape.port or record.port
             serving = [each for each in places(folder) if each.name != deployment_name and each.is_serving()]
             if not place.is_serving():
-                if place.living() is None:
-                    raise self._not_running(place)
-                place.mark_traffic()
                 self._take(place, wanted, serving if wanted == record.port else [])
             previous = record.live if record.live not in {None, deployment_name} else record.previous
             shifted = replace(_of_its_owner(record, manifest), port=wanted, live=deployment_name, previous=previous)
@@ -336,6 +334,7 @@ class LocalProcess:
         identity = place.living()
         if identity is None:
             raise self._not_running(place)
+        place.mark_traffic()
         shared = next((fd for fd in map(_share, serving) if fd is not None), None)
         try:
             try:
@@ -462,22 +461,22 @@ def _of_its_owner(record: Record, manifest: Manifest) -> Record:
 
 
 def _copy_model(source: Path, destination: Path, *, link: bool) -> None:
-    """Raises ServiceBusy if it is not whole: with the last deployment of a cached model another run removes its files."""
+    """Raises if it is not whole: with the last deployment of a cached model another run removes its files."""
     problem = "there is no MLmodel in it"
     try:
         copy_folder(source, destination, link=link)
     except OSError as error:
         if is_no_room(error):
             raise
-        problem = f"{error.strerror}: {error.filename}"
+        problem = f"{error.strerror}: {error.filename}" if error.strerror else str(error)
     else:
         if (destination / "MLmodel").is_file():
             return
-    raise ServiceBusy(
-        f"The model in {source} cannot be copied: {problem}.",
-        usually="Another run removed or changed the files of the model meanwhile.",
-        remedy="Run again: what is gone is fetched anew.",
-    )
+    what = f"The model in {source} cannot be copied: {problem}."
+    if link:
+        usually = "Another run removed the files of the model meanwhile, with the last service that used them."
+        raise ServiceBusy(what, usually=usually, remedy="Run again: what is gone is fetched anew.")
+    raise FileNotFound(what, usually="The folder changed meanwhile, or may not be read by this user.")
 
 
 def _share(place: Place) -> int | None:

@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from mlaz_ci.errors import Bug, DiskFull, NotReachable, PortInUse, RecordUnreadable, ServiceBusy, ServiceStartFailed
+from mlaz_ci.errors import (
+    DiskFull,
+    FileNotFound,
+    InvalidInput,
+    NotReachable,
+    PortInUse,
+    RecordUnreadable,
+    ServiceBusy,
+    ServiceStartFailed,
+)
 from mlaz_ci.models import Lock, ServiceState
 from mlaz_ci.ports import Progress
 from tests.integration.local.conftest import REQUEST, SERVICE, Machine, group_of, processes_of, wait_for, with_environ
@@ -149,9 +158,78 @@ def test_operations__another_run_holds_the_service__busy_names_it(machine: Machi
 
 def test_retire__the_one_that_serves__is_refused(machine: Machine) -> None:
     machine.deploy("g1", "v1")
-    with pytest.raises(Bug, match="serves"):
-        machine.serving.retire(SERVICE, "g1", keep_files=False)
+    for keep_files in (True, False):
+        with pytest.raises(ServiceBusy, match='"g1" has the traffic'):
+            machine.serving.retire(SERVICE, "g1", keep_files=keep_files)
     assert machine.answer() == ["v1"]
+
+
+def test_retire__the_live_one_is_down__its_files_stay(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    pid = machine.process("g1")["pid"]
+    os.killpg(pid, signal.SIGKILL)
+    wait_for(lambda: group_of(pid), lambda group: group == [])
+    with pytest.raises(InvalidInput, match="serves now"):
+        machine.stage("g1", "v2")
+    with pytest.raises(ServiceBusy, match='"g1" has the traffic'):
+        machine.serving.retire(SERVICE, "g1", keep_files=False)
+    assert machine.start("g1").state is ServiceState.HEALTHY
+    machine.serving.retire(SERVICE, "g1", keep_files=True)
+    assert processes_of(machine.home) == [], "what was begun to start it again is undone"
+    assert machine.start("g1").state is ServiceState.HEALTHY
+    machine.serving.shift(SERVICE, "g1")
+    assert machine.answer() == ["v1"]
+
+
+def test_retire__record_is_damaged__touches_nothing(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    (machine.home / "services" / SERVICE / "service.json").write_text("{")
+    with pytest.raises(RecordUnreadable):
+        machine.serving.retire(SERVICE, "g1", keep_files=False)
+    assert machine.answer("g1") == ["v1"] if False else machine.folder("g1").is_dir()
+
+
+@pytest.mark.parametrize("missing", ["all", "MLmodel"])
+def test_stage__cached_model_is_pruned_meanwhile__nothing_is_staged(machine: Machine, missing: str) -> None:
+    cached = machine.home / "models" / "abc"
+    if missing == "MLmodel":
+        shutil.copytree(machine.models / "v1", cached)
+        (cached / "MLmodel").unlink()
+    with pytest.raises(ServiceBusy, match="cannot be copied") as caught:
+        machine.serving.stage(machine.spec("g1", "v1"), cached)
+    assert caught.value.remedy_text.startswith("Run again")
+    assert machine.serving.services() == ()
+
+
+def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFound, match="there is no MLmodel in it"):
+        (tmp_path / "empty").mkdir()
+        machine.serving.stage(machine.spec("g1", "v1"), tmp_path / "empty")
+    assert machine.serving.services() == ()
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/x"])
+def test_operations__home_is_no_folder__name_mlaz_home(machine: Machine, home: str) -> None:
+    nowhere = Machine(home=Path(home), lock=machine.lock, models=machine.models, environ=machine.environ)
+    with pytest.raises(InvalidInput, match="MLAZ_HOME"):
+        nowhere.serving.snapshot(SERVICE)
+    with pytest.raises(InvalidInput, match="MLAZ_HOME"):
+        nowhere.serving.services()
+    with pytest.raises(InvalidInput, match="MLAZ_HOME"):
+        nowhere.stage("g1", "v1")
+    with pytest.raises(InvalidInput, match="MLAZ_HOME"):
+        nowhere.serving.build_environment(machine.lock, None)  # type: ignore[arg-type]
+
+
+def test_status__worker_is_at_a_long_prediction__is_healthy_and_busy(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    worker = machine.workers("g1")[0]
+    os.kill(worker, signal.SIGSTOP)
+    facts = machine.facts()
+    assert (facts.state, facts.detail) == (ServiceState.HEALTHY, "busy")
+    os.kill(worker, signal.SIGCONT)
+    assert machine.answer() == ["v1"]
+    assert machine.workers("g1") == [worker], "nothing was restarted"
 
 
 def test_score__service_is_down__is_not_reachable(machine: Machine) -> None:

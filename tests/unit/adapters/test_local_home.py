@@ -41,6 +41,48 @@ def test_copy_folder__linked__shares_the_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "copied/inner/weights").read_text() == "w"
 
 
+def test_copy_folder__source_is_gone__is_an_error_and_no_empty_copy(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        copy_folder(tmp_path / "gone", tmp_path / "copied", link=True)
+
+
+def test_copy_folder__inner_folder_cannot_be_listed__is_an_error(tmp_path: Path) -> None:
+    inner = tmp_path / "source/inner"
+    inner.mkdir(parents=True)
+    inner.chmod(0)
+    if os.access(inner, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(PermissionError):
+        copy_folder(tmp_path / "source", tmp_path / "copied", link=False)
+
+
+@pytest.mark.parametrize("home", ["file", "file/deep/er", "dangling", "dangling/deeper"])
+def test_check__something_else_is_in_the_way__names_it_and_mlaz_home(tmp_path: Path, home: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match=rf"MLAZ_HOME .*{home.partition('/')[0]} is not a folder"):
+        Home(tmp_path / home).check()
+
+
+def test_check__services_is_a_file__is_refused(tmp_path: Path) -> None:
+    (tmp_path / "services").write_text("")
+    with pytest.raises(InvalidInput, match="services is not a folder"):
+        Home(tmp_path).check()
+
+
+def test_check__may_not_be_written__is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    with pytest.raises(InvalidInput, match="may not be written"):
+        Home(tmp_path / "home").check()
+
+
+def test_check__not_there_yet__is_fine_and_makes_nothing(tmp_path: Path) -> None:
+    Home(tmp_path / "a" / "home").check()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sweep_leftovers__what_was_cut_in_the_middle__is_removed(tmp_path: Path) -> None:
     for name in (".trash-g1-00", ".staging-g2", "g3"):
         (tmp_path / name / "inner").mkdir(parents=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlaz_ci.models import DeploymentSpec, LocalShape
+from mlaz_ci.models import DeploymentSpec, LocalShape, ScoreRequest
 from mlaz_ci.serving.manifest import manifest_of, parse_manifest, render_manifest
 from tests import samples
 
@@ -31,6 +31,27 @@ def test_parse_manifest__what_was_rendered__is_the_same_again(
     again = parse_manifest(render_manifest(manifest))
     assert again == manifest
     assert (again.spec_hash, again.lock.hash) == (spec.spec_hash, spec.lock.hash)
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (ScoreRequest(body='{"data": ["é"]}'.encode(), origin="the example"), '{"data": ["é"]}'),
+        (ScoreRequest(body=b"\xff\x00", origin="a file"), None),
+        (None, None),
+    ],
+)
+def test_manifest_of__smoke_request__keeps_its_body_where_it_is_text(
+    request_: ScoreRequest | None, body: str | None
+) -> None:
+    manifest = manifest_of(samples.spec(smoke_request=request_), created_at=samples.NOON)
+    assert parse_manifest(render_manifest(manifest)).smoke_body == body
+
+
+def test_parse_manifest__written_before_smoke_requests_were_kept__has_none() -> None:
+    value = json.loads(render_manifest(manifest_of(samples.spec(), created_at=samples.NOON)))
+    value.pop("smoke_body", None)
+    assert parse_manifest(json.dumps(value)).smoke_body is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"x"', '{"format": 2}', '{"format": 1}', "[" * 100_000])
