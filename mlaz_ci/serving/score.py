@@ -288,8 +288,8 @@ def read_input(form: str, value: Any) -> Any:
     if service.inputs is None:
         return pd.DataFrame(table[1], columns=table[0], index=table[2]) if table else read_freely(form, value)
     if service.inputs[0]["type"] == "tensor":
-        return read_tensors(form, value, table)
-    return read_frame(form, value, table)
+        return read_tensors(form, value, table, service.inputs)
+    return read_frame(form, value, table, service.inputs)
 
 
 def read_table(form: str, value: Any) -> Table | None:
@@ -342,44 +342,48 @@ def read_freely(form: str, value: Any) -> Any:
     return guess_array(value) if isinstance(value, list) else value
 
 
-def read_frame(form: str, value: Any, table: Table | None) -> Any:
+def read_frame(form: str, value: Any, table: Table | None, specs: list[Spec]) -> Any:
     """A DataFrame with the signature's columns in its order and types; further columns are ignored."""
     import pandas as pd
 
-    specs = service.inputs
     names = [str(spec.get("name", position)) for position, spec in enumerate(specs)]
-    index = None
-    if table is not None:
-        columns, rows, index = table
-        if columns is None or specs[0].get("name") is None:
-            columns = positional(form, rows, names)
-        given = {name: [row[position] for row in rows] for position, name in enumerate(columns)}
-    elif isinstance(value, dict):
-        is_record = any(spec["type"] in ("array", "object", "map") for spec in specs)
-        if not is_record and any(isinstance(item, list) for item in value.values()):
-            given = value
-        else:
-            given = {name: [item] for name, item in value.items()}
-    elif isinstance(value, list) and value:
-        one_column = len(specs) == 1 and (specs[0]["type"] not in COLUMN_DTYPES or not isinstance(value[0], list))
-        rows = [[item] for item in value] if one_column else value
-        given = {name: [row[position] for row in rows] for position, name in enumerate(positional(form, rows, names))}
-    elif isinstance(value, list):
-        raise BadRequest(form, "Give at least one row.")
-    else:
-        given = dict(zip(positional(form, [[value]], names), [[value]]))
+    given = by_column(form, value, table, specs, names)
     require(form, given, specs, names)
-    arrays = {}
+    columns = {}
     for position, (name, spec) in enumerate(zip(names, specs)):
         field = f"{form}.{name}"
         if name in given:
             if not isinstance(given[name], list):
                 raise BadRequest(field, f"Give a list, as for the other columns, not {kind_of(given[name])}.")
             if is_required(spec) or any(item is not None for item in given[name]):
-                arrays[spec.get("name", position)] = read_column(given[name], spec, field)
-    if len({len(array) for array in arrays.values()}) > 1:
+                columns[spec.get("name", position)] = read_column(given[name], spec, field)
+    if not columns:
+        raise BadRequest(form, f"Give at least one column of {', '.join(names[:20])}.")
+    if len({len(column) for column in columns.values()}) > 1:
         raise BadRequest(form, "The columns differ in length.")
-    return pd.DataFrame(arrays, index=index)
+    frame = pd.DataFrame(columns)
+    if table is not None and table[2] is not None:
+        frame.index = table[2]
+    return frame
+
+
+def by_column(form: str, value: Any, table: Table | None, specs: list[Spec], names: list[str]) -> dict[str, Any]:
+    """The values of each column, whatever form they came in; what is no list is for the caller to refuse."""
+    if table is not None:
+        has_names = table[0] is not None and specs[0].get("name") is not None
+        columns = table[0] if has_names else positional(form, table[1], names)
+        return {name: [row[position] for row in table[1]] for position, name in enumerate(columns or [])}
+    if isinstance(value, dict):
+        is_record = any(spec["type"] in ("array", "object", "map") for spec in specs)
+        if not is_record and any(isinstance(item, list) for item in value.values()):
+            return value
+        return {name: [item] for name, item in value.items()}
+    rows = value if isinstance(value, list) else [value]
+    if not rows:
+        raise BadRequest(form, "Give at least one row.")
+    if len(specs) == 1 and (specs[0]["type"] not in COLUMN_DTYPES or not isinstance(rows[0], list)):
+        rows = [[item] for item in rows]
+    return {name: [row[position] for row in rows] for position, name in enumerate(positional(form, rows, names))}
 
 
 def positional(form: str, rows: list[Any], names: list[str]) -> list[str]:
@@ -399,7 +403,7 @@ def require(form: str, given: dict[str, Any], specs: Iterable[Spec], names: list
 
 
 def is_required(spec: Spec) -> bool:
-    return spec.get("required", not spec.get("optional", False))
+    return bool(spec.get("required", not spec.get("optional", False)))
 
 
 def read_column(values: list[Any], spec: Spec, field: str) -> Any:
@@ -447,8 +451,7 @@ def shape_of(spec: Spec) -> list[int]:
     return list(spec["tensor-spec"]["shape"]) if spec["type"] == "tensor" else []
 
 
-def read_tensors(form: str, value: Any, table: Table | None) -> Any:
-    specs = service.inputs
+def read_tensors(form: str, value: Any, table: Table | None, specs: list[Spec]) -> Any:
     if specs[0].get("name") is None:
         if table is not None:
             rows, is_column = table[1], len(table[1][0]) == 1
@@ -490,7 +493,8 @@ def read_tensor(value: Any, spec: Spec, field: str) -> Any:
 
 def flatten(value: Any, field: str) -> tuple[list[Any], tuple[int, ...]]:
     """Nested lists as (values, shape). Raises where the lists are not a full box."""
-    values, shape = [value], []
+    values: list[Any] = [value]
+    shape: list[int] = []
     while values and isinstance(values[0], list):
         widths = {len(item) if isinstance(item, list) else -1 for item in values}
         if len(widths) > 1:

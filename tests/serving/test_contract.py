@@ -64,7 +64,7 @@ def test_document__each_worked_example__is_what_the_server_answers(
         {"input_data": ROWS},
         {"input_data": RECORDS},
         {"input_data": BY_COLUMN},
-        {"dataframe_split": SPLIT},
+        {"dataframe_split": {**SPLIT, "index": ["b", "a"]}},
         {"dataframe_split": {"columns": COLUMNS[::-1], "data": [row[::-1] for row in ROWS]}},
         {"dataframe_split": {"columns": [*COLUMNS, "owner"], "data": [[*row, "me"] for row in ROWS]}},
         {"dataframe_records": RECORDS},

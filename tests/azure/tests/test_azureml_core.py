@@ -18,13 +18,14 @@ from tests.azure.server import Emulator
 from tests.azure.state import Cloud
 
 core = pytest.importorskip("azureml.core", reason="needs requirements/azure-tests.txt")
-
-from azureml.core import Environment, Model, Workspace  # noqa: E402
-from azureml.core.authentication import ServicePrincipalAuthentication  # noqa: E402
-from azureml.core.compute import AksCompute, ComputeTarget  # noqa: E402
-from azureml.core.model import InferenceConfig  # noqa: E402
-from azureml.core.webservice import AciWebservice, AksWebservice, Webservice  # noqa: E402
-from azureml.exceptions import UserErrorException, WebserviceException  # noqa: E402
+Environment, Model, Webservice, Workspace = core.Environment, core.Model, core.Webservice, core.Workspace
+compute = pytest.importorskip("azureml.core.compute")
+webservice = pytest.importorskip("azureml.core.webservice")
+AciWebservice, AksWebservice = webservice.AciWebservice, webservice.AksWebservice
+InferenceConfig = pytest.importorskip("azureml.core.model").InferenceConfig
+ServicePrincipalAuthentication = pytest.importorskip("azureml.core.authentication").ServicePrincipalAuthentication
+exceptions = pytest.importorskip("azureml.exceptions")
+UserErrorException, WebserviceException = exceptions.UserErrorException, exceptions.WebserviceException
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def inference(workspace: Any) -> Any:
 
 @pytest.fixture
 def cluster(workspace: Any, cloud: Cloud) -> Any:
-    config = AksCompute.attach_configuration(resource_group=world.RESOURCE_GROUP, cluster_name="aks")
-    attached = ComputeTarget.attach(workspace, "aks1", config)
+    config = compute.AksCompute.attach_configuration(resource_group=world.RESOURCE_GROUP, cluster_name="aks")
+    attached = compute.ComputeTarget.attach(workspace, "aks1", config)
     attached.wait_for_completion()
     assert cloud.state(computes.Computes).get(cloud.state(workspaces.Workspaces).default.key, "aks1") is not None
     return attached

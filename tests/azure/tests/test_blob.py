@@ -18,6 +18,7 @@ from tests.azure.state import Cloud
 blobs = pytest.importorskip("azure.storage.blob", reason="needs requirements/azure-tests.txt")
 core = pytest.importorskip("azure.core.exceptions")
 identity = pytest.importorskip("azure.identity")
+conditions = pytest.importorskip("azure.core").MatchConditions
 
 URL = f"https://{world.STORAGE_ACCOUNT}.blob.core.windows.net"
 CONTAINER = storage.BLOB_CONTAINER
@@ -111,14 +112,10 @@ def test_blob__that_is_there__is_not_made_twice(container: Any) -> None:
 
 
 def test_blob__written_since_it_was_read__is_not_overwritten(container: Any) -> None:
-    from azure.core import MatchConditions
-
     read = container.upload_blob("state", b"1").get_blob_properties()
     container.upload_blob("state", b"2", overwrite=True)
     with pytest.raises(core.ResourceModifiedError) as refused:
-        container.upload_blob(
-            "state", b"3", overwrite=True, etag=read.etag, match_condition=MatchConditions.IfNotModified
-        )
+        container.upload_blob("state", b"3", overwrite=True, etag=read.etag, match_condition=conditions.IfNotModified)
     assert refused.value.error_code == "ConditionNotMet"
 
 

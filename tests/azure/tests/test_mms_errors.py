@@ -82,8 +82,9 @@ def _codes(error: dict[str, Any]) -> tuple[Any, ...]:
 
 def _outcome(client: requests.Session, accepted: requests.Response) -> dict[str, Any]:
     assert accepted.status_code == 202
+    operation: dict[str, Any] = {}
     for _ in range(5):
-        operation: dict[str, Any] = client.get(accepted.headers["Operation-Location"]).json()
+        operation = client.get(accepted.headers["Operation-Location"]).json()
         if operation["endTime"]:
             return operation
     raise AssertionError(f"the operation does not end: {operation}")
@@ -299,3 +300,11 @@ def test_aks_endpoint__with_versions_and_shares__tells_them(client: requests.Ses
     assert {name: one["trafficPercentile"] for name, one in told.items()} == {"blue": 50.0, "green": 50.0}
     _outcome(client, client.patch(f"{MMS}/services/churn-ep", json=[{"op": "remove", "path": "/versions/green"}]))
     assert set(client.get(f"{MMS}/services/churn-ep").json()["versions"]) == {"blue"}
+
+
+def test_create__with_a_member_nobody_knows__breaks_the_contract(
+    wire: Path, client: requests.Session, model: str, cloud: Cloud
+) -> None:
+    client.post(f"{MMS}/services", json=_aci("churn-svc", model, overwrite=True, stranger=1))
+    (failure,) = cloud.take_failures("contract")
+    assert "'stranger'" in failure.text

@@ -42,7 +42,7 @@ class Row:
 
     @property
     def path(self) -> str:
-        return urlsplit(self.exchange["uri"]).path
+        return urlsplit(str(self.exchange["uri"])).path
 
     @property
     def query(self) -> dict[str, str]:
@@ -129,13 +129,12 @@ def _ask_data_plane(row: Row, client: requests.Session, cloud: Cloud) -> request
     below = row.path.partition("/workspaces/00000")[2]
     base = DATA_PLANE + row.path.partition("/subscriptions/")[0] + world.WORKSPACE_SCOPE
     body = dict(row.exchange["request_body"] or {})
-    match row.number:
-        case 0:
-            _lay_run(cloud, body["runId"])
-        case 4:
-            _lay_run(cloud)
-            body["runId"] = RUN
-            below = f"/experimentids/0/runs/{RUN}"
+    if row.number == 0:
+        _lay_run(cloud, body["runId"])
+    elif row.number == 4:
+        _lay_run(cloud)
+        body["runId"] = RUN
+        below = f"/experimentids/0/runs/{RUN}"
     return client.request(row.exchange["method"], base + below, json=body)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from mlaz_ci.adapters.clock import SystemClock
+from mlaz_ci.adapters.local_process import LocalProcess
 from mlaz_ci.errors import (
     DiskFull,
     FileNotFound,
@@ -26,7 +28,16 @@ from mlaz_ci.errors import (
 )
 from mlaz_ci.models import Lock, ServiceState
 from mlaz_ci.ports import Progress
-from tests.integration.local.conftest import REQUEST, SERVICE, Machine, group_of, processes_of, wait_for, with_environ
+from tests.integration.local.conftest import (
+    REQUEST,
+    SERVICE,
+    CachedBuilder,
+    Machine,
+    group_of,
+    processes_of,
+    wait_for,
+    with_environ,
+)
 
 
 def test_start__init_fails__is_failed_at_once_with_the_reason_and_the_log(machine: Machine) -> None:
@@ -186,7 +197,8 @@ def test_retire__record_is_damaged__touches_nothing(machine: Machine) -> None:
     (machine.home / "services" / SERVICE / "service.json").write_text("{")
     with pytest.raises(RecordUnreadable):
         machine.serving.retire(SERVICE, "g1", keep_files=False)
-    assert machine.answer("g1") == ["v1"] if False else machine.folder("g1").is_dir()
+    assert group_of(machine.process("g1")["pid"]) != []
+    assert machine.folder("g1").is_dir()
 
 
 @pytest.mark.parametrize("missing", ["all", "MLmodel"])
@@ -202,8 +214,8 @@ def test_stage__cached_model_is_pruned_meanwhile__nothing_is_staged(machine: Mac
 
 
 def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFound, match="there is no MLmodel in it"):
-        (tmp_path / "empty").mkdir()
         machine.serving.stage(machine.spec("g1", "v1"), tmp_path / "empty")
     assert machine.serving.services() == ()
 
@@ -314,3 +326,35 @@ def test_master__asked_to_end_by_somebody_else__status_says_so(machine: Machine)
     os.kill(machine.process("g1")["pid"], signal.SIGTERM)
     facts = wait_for(machine.facts, lambda seen: seen.state is ServiceState.FAILED)
     assert "SIGTERM" in facts.detail
+
+
+class ImpatientClock(SystemClock):
+    """The real clock of a run that is cancelled: it does not stand more waiting than the runner leaves it."""
+
+    left_s = 5.0
+
+    def sleep(self, duration_s: float) -> None:
+        self.left_s -= duration_s
+        assert self.left_s > 0, "the runner would have ended this run"
+        super().sleep(duration_s)
+
+
+@pytest.mark.parametrize("operation", ["retire", "retire before a rollback", "delete"])
+def test_candidate__does_not_hear_that_it_is_to_end__is_ended_in_seconds(machine: Machine, operation: str) -> None:
+    served = {"retire": ["g1"], "retire before a rollback": ["g1", "g2"], "delete": []}[operation]
+    for name in served:
+        machine.deploy(name, name.replace("g", "v"))
+    candidate = "g1" if operation == "retire before a rollback" else "g3"
+    if candidate == "g3":
+        machine.stage("g3", "v3")
+    machine.start(candidate)
+    for worker in machine.workers(candidate):
+        os.kill(worker, signal.SIGSTOP)  # as deaf as one that loads its model
+    group = machine.process(candidate)["pid"]
+    impatient = LocalProcess(machine.home, machine.environ, ImpatientClock(), CachedBuilder())
+    if operation == "delete":
+        assert impatient.delete(SERVICE) is True
+    else:
+        impatient.retire(SERVICE, candidate, keep_files=candidate == "g1")
+        assert machine.facts().state is ServiceState.HEALTHY
+    assert group_of(group) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,34 @@ def test_rollback__to_the_one_before__it_serves_again(machine: Machine) -> None:
     facts = machine.facts()
     assert (facts.live, facts.previous, facts.state) == ("g1", "g2", ServiceState.HEALTHY)
     assert machine.answer() == ["v1"]
+
+
+def test_snapshot__smoke_request_of_a_deployment__is_there_for_the_day_of_a_rollback(machine: Machine) -> None:
+    machine.serving.stage(replace(machine.spec("g1", "v1"), smoke_request=REQUEST), machine.models / "v1")
+    assert machine.facts().deployment("g1").smoke_body == REQUEST.body.decode()
+
+
+def test_shift__deployment_of_another_owner__takes_the_service_over_and_a_rollback_gives_nothing_back(
+    machine: Machine,
+) -> None:
+    machine.deploy("g1", "v1")
+    tags = {"managed-by": "mlaz-ci", "mlaz-owner": "github.com/new/owner", "mlaz-model": "churn"}
+    spec = replace(machine.spec("g2", "v2"), owner="github.com/new/owner", tags=tags)
+    machine.serving.stage(spec, machine.models / "v2")
+    machine.start("g2")
+    assert machine.facts().owner == "github.com/o/r", "not before it has the traffic"
+    machine.serving.shift(SERVICE, "g2")
+    assert (machine.facts().owner, machine.facts().tags) == ("github.com/new/owner", tags)
+    machine.start("g1")
+    machine.serving.shift(SERVICE, "g1")
+    assert (machine.facts().owner, machine.facts().live) == ("github.com/new/owner", "g1")
+
+
+def test_stage__name_of_the_one_before__that_one_is_gone_for_a_rollback(machine: Machine) -> None:
+    machine.deploy("g1", "v1")
+    machine.deploy("g2", "v2")
+    machine.stage("g1", "v3")
+    assert (machine.facts().live, machine.facts().previous) == ("g2", None)
 
 
 def test_redeploy__another_port_asked_for__the_service_moves_to_it(machine: Machine) -> None:

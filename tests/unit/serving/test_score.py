@@ -199,10 +199,18 @@ def test_read_request__a_datetime_parameter__is_a_timestamp(loaded: ServiceOf) -
     assert score.read_request(json.dumps(body))[1] == {"day": pd.Timestamp("2024-01-02")}
 
 
+def test_read_request__optional_columns_alone_and_none_given__is_refused(loaded: ServiceOf) -> None:
+    loaded([{"name": "a", "type": "long", "required": False}])
+    for body in ({"inputs": {"a": [None]}}, {"dataframe_split": {"columns": ["x"], "index": [1], "data": [[1]]}}):
+        refusal = refusal_of(body)
+        assert refusal is not None
+        assert refusal.message == "Give at least one column of a."
+
+
 def test_read_request__an_index__is_kept(loaded: ServiceOf) -> None:
     loaded([{"name": "a", "type": "long"}])
-    data, _ = score.read_request('{"dataframe_split": {"columns": ["a"], "index": ["x"], "data": [[1]]}}')
-    assert list(data.index) == ["x"]
+    data, _ = score.read_request('{"dataframe_split": {"columns": ["a"], "index": ["x", 7], "data": [[1], [2]]}}')
+    assert data.to_dict() == {"a": {"x": 1, 7: 2}}
 
 
 def test_read_request__without_signature__tables_have_pandas_own_types(loaded: ServiceOf) -> None:
