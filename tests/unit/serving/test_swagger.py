@@ -170,6 +170,11 @@ def test_swagger__columns__both_versions_give_types_defaults_and_outputs() -> No
     assert version_2["info"]["title"] == version_3["info"]["title"] == "prices"
 
 
+def test_swagger__a_default_that_json_has_no_number_for__is_its_name() -> None:
+    signature = ModelSignature(params=({"name": "limit", "type": "double", "default": float("inf")},))
+    assert input_schema(signature)["properties"]["params"]["properties"]["limit"]["default"] == "inf"
+
+
 def test_swagger__a_tensor__has_its_fixed_dimensions() -> None:
     output = documents(SIGNATURES["tensor"])[1]["components"]["schemas"]["ServiceOutput"]
     assert output == {
