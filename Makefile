@@ -40,11 +40,11 @@ test-core: venv ## the pure core alone; fails under 95 % of its branches
 
 .PHONY: test-flavors
 test-flavors: venv ## serve real models of every flavor, PyTorch and TensorFlow included (slow)
-	@$(BIN)/python -m pytest tests/flavors --slow-flavors
+	@$(BIN)/python -m pytest tests/flavors --slow-flavors -n 2 --dist loadgroup
 
 .PHONY: test-flavors-fast
 test-flavors-fast: venv ## the same without PyTorch and TensorFlow
-	@$(BIN)/python -m pytest tests/flavors
+	@$(BIN)/python -m pytest tests/flavors -n 2 --dist loadgroup
 
 .PHONY: test-azure
 test-azure: $(AZURE_VENV)/.installed ## the Azure emulator's own tests, with the real clients in an environment of their own
