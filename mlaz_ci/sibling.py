@@ -24,6 +24,10 @@ from mlaz_ci.errors import Bug, DiskFull, MlazError
 
 _CALLS = frozenset({"snapshot", "build_environment", "stage", "start", "observe", "shift", "retire", "delete", "logs"})
 _CALLS_ON_MODELS = frozenset({"has_model", "adopt_model"})
+_REMEDY_FULL_ENGINE = (
+    "Free the disk of the container engine (`docker system df` shows what fills it). Models and environments are in the volume "
+    "mlaz-ci: run `command: cleanup` for the services on it, then `docker volume rm mlaz-ci`; the next deploy builds them again."
+)
 
 
 class _LineProgress:
@@ -69,9 +73,9 @@ def main() -> int:
         environ = _unpack_surroundings(dict(os.environ), decode(request["surroundings"]))  # noqa: TID251
         line = render_line("answer", _answer(request["call"], decode(request["arguments"]), environ, answers))
     except OSError as error:
-        line = render_line("error", encode_error(_os_failure(error)))
+        line = render_line("error", encode_error(_as_seen_outside(_os_failure(error))))
     except MlazError as error:
-        line = render_line("error", encode_error(error))
+        line = render_line("error", encode_error(_as_seen_outside(error)))
     except Exception as error:  # noqa: BLE001 - told to the step, which reports it as the defect it is
         line = render_line("error", encode_error(Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())))
     print(line, file=answers, flush=True)
@@ -93,9 +97,16 @@ def _answer(method: str, arguments: Mapping[str, Any], environ: Mapping[str, str
 
 
 def _os_failure(error: OSError) -> MlazError:
-    if error.errno == errno.ENOSPC:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(f"The disk of the container engine is full: {error}.")
     return Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())
+
+
+def _as_seen_outside(error: MlazError) -> MlazError:
+    """MLAZ_HOME is a volume in here, which no step can point elsewhere; it is on the engine's disk."""
+    if isinstance(error, DiskFull):
+        error.remedy_text = _REMEDY_FULL_ENGINE
+    return error
 
 
 def _unpack_surroundings(own: Mapping[str, str], surroundings: Mapping[str, Any]) -> Mapping[str, str]:

@@ -5,7 +5,6 @@ It knows containers and addresses; what a deployment is, and how it takes over a
 
 from __future__ import annotations
 
-import http.client
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from mlaz_ci.adapters.local_docker.engine import (
     engine_errors,
     find_own_container,
 )
+from mlaz_ci.adapters.local_docker.scoring import post
 from mlaz_ci.adapters.local_docker.sibling import MODELS_IN_CONTAINER, MOUNTED_MODEL, Siblings, port_of
 from mlaz_ci.adapters.local_docker.surroundings import pack_surroundings
 from mlaz_ci.errors import MlazError, NotReachable, ServiceNotFound
@@ -106,7 +106,7 @@ class LocalDocker:
         port = deployment.port if deployment else service.port
         if container.status != "running" or port is None:
             raise NotReachable(f'Service "{service_name}" is not running: {service.detail or service.state}.')
-        return self._post(self._address_of(container), port, request)
+        return post(self._address_of(container), port, request, self._clock, timeout_s=_SCORE_TIMEOUT_S)
 
     def shift(self, service_name: str, deployment_name: str) -> None:
         self._call(service_name, "shift", deployment_name=deployment_name)
@@ -190,24 +190,6 @@ class LocalDocker:
             with engine_errors(f"connect this container to network {name}"):
                 client.networks.get(name).connect(own.container_id)
         return networks[name]
-
-    def _post(self, address: str, port: int, request: ScoreRequest) -> ScoreResponse:
-        began_s = self._clock.now_s()
-        connection = http.client.HTTPConnection(address, port, timeout=_SCORE_TIMEOUT_S)
-        try:
-            connection.request("POST", "/score", body=request.body, headers={"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise NotReachable(f"http://{address}:{port}/score could not be reached: {error}") from error
-        finally:
-            connection.close()
-        return ScoreResponse(
-            status_code=answer.status,
-            body=body,
-            duration_s=self._clock.now_s() - began_s,
-            spec_hash=answer.getheader("x-mlaz-spec"),
-        )
 
 
 def _networks(container: Any) -> dict[str, str]:

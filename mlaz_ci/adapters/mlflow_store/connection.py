@@ -20,6 +20,7 @@ from mlaz_ci.adapters.mlflow_store.location import (
     require_http_host,
     scheme_of,
 )
+from mlaz_ci.adapters.mlflow_store.moved import in_store, in_workspace
 from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, Tracking
 from mlaz_ci.adapters.mlflow_store.rest import ProxiedArtifacts, RestTracking
 from mlaz_ci.adapters.mlflow_store.surroundings import Surroundings
@@ -35,11 +36,12 @@ class Connection:
     def __init__(
         self, given_uri: str | None, environ: Mapping[str, str], working_directory: Path, notify: Callable[[str], None]
     ) -> None:
-        self.uri = find_tracking_uri(given_uri, environ, working_directory)
+        uri = find_tracking_uri(given_uri, environ, working_directory)
         self._environ = environ
         self._working_directory = working_directory
         self._notify = notify
-        self._scheme = scheme_of(self.uri)
+        self._scheme = scheme_of(uri)
+        self.uri = self._here(uri)
         if self._scheme in {"http", "https"}:
             require_http_host(self.uri)
         require_existing(self.uri, self._scheme, working_directory)
@@ -80,9 +82,24 @@ class Connection:
     def _surroundings(self) -> Surroundings:
         return Surroundings(self.uri, self._scheme, self._environ, self._notify)
 
+    def _here(self, uri: str) -> str:
+        """`file://${{ github.workspace }}/mlruns` is the runner's path, and the runner translates no part of a value."""
+        folder = local_folder(uri) if self._scheme == "file" else None
+        if folder is None or (self._working_directory / folder).is_dir():
+            return uri
+        found = in_workspace(folder, self._environ)
+        return uri if found is None else found.as_uri()
+
+    def _moved(self, folder: Path) -> Path | None:
+        store = local_folder(self.uri) if self._scheme == "file" else None
+        found = in_store(folder, self._working_directory / store) if store is not None else None
+        return found or in_workspace(folder, self._environ)
+
     def _on_this_machine(self, folder: Path, uri: str) -> Path:
         """A run without artifacts has no folder yet; a server on another machine has not even their root here."""
         absolute = self._working_directory / folder
+        if not absolute.is_dir() and (moved := self._moved(absolute)) is not None:
+            return moved
         is_here = absolute.is_dir() or any(parent.is_dir() for parent in absolute.parents[:3] if parent != Path("/"))
         if is_here or self._scheme not in {"http", "https"}:
             return absolute

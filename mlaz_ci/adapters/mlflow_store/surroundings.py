@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlaz_ci.adapters.mlflow_store.location import DATABASE_SCHEMES, masked, secrets_of
+from mlaz_ci.adapters.mlflow_store.moved import IN_ACTION_CONTAINER
 from mlaz_ci.adapters.mlflow_store.records import Missing, TooLarge
 from mlaz_ci.errors import InvalidInput, MlazError, StoreNotSupported, TrackingAccessDenied, TrackingServerFailed
 
@@ -29,6 +30,13 @@ _BOUNDED = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+# The image is what it is: nothing can be installed into it.
+_REMEDY_IN_IMAGE = (
+    "Run `mlflow server --host 0.0.0.0` on that store in an earlier step and pass its http address as `tracking-uri` "
+    "(seen from this container, the runner is the gateway of the container's network, on Docker's own bridge usually "
+    "172.17.0.1); or download the model's folder in an earlier step and pass it as `model-uri`; or use the command line "
+    "with `mlaz-ci[stores]` instead of the action."
+)
 _FILE_STORE_OVERRIDE = "MLFLOW_ALLOW_FILE_STORE"
 _MISSING_CODES = frozenset(
     {"RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
@@ -45,6 +53,7 @@ class Surroundings:
         self._scheme = scheme
         self._notify = notify
         self._secrets = secrets_of(uri, environ)
+        self._remedy = _REMEDY_IN_IMAGE if environ.get(IN_ACTION_CONTAINER) else None
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -63,7 +72,8 @@ class Surroundings:
     def _prepare(self) -> None:
         if self._scheme in DATABASE_SCHEMES and importlib.util.find_spec("sqlalchemy") is None:
             raise StoreNotSupported(
-                f"`tracking-uri` is a {self._scheme} database, which needs the full mlflow package."
+                f"`tracking-uri` is a {self._scheme} database, which needs the full mlflow package.",
+                remedy=self._remedy,
             )
         from mlflow import environment_variables
 
@@ -89,7 +99,8 @@ class Surroundings:
             raise
         except ImportError as error:
             raise StoreNotSupported(
-                f"The store needs the Python package {error.name or error}, which is not installed here."
+                f"The store needs the Python package {error.name or error}, which is not installed here.",
+                remedy=self._remedy,
             ) from error
         except Exception as error:  # any of two dozen clients may stand behind mlflow, each with exceptions of its own
             raise self._translate(error) from error

@@ -12,6 +12,7 @@ from mlaz_ci.adapters.uv.indexes import Indexes
 from mlaz_ci.errors import (
     DiskFull,
     EnvironmentBuildFailed,
+    InvalidInput,
     MlazError,
     PackageIndexAccessDenied,
     PackageIndexUnreachable,
@@ -65,6 +66,8 @@ def error_of(error: OSError, folder: Path) -> MlazError:
     """Our own file work failed: no room, or `folder` is not ours to write."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(f"There is no room in {folder}.")
-    return EnvironmentBuildFailed(
-        f"{folder} cannot be written: {error.strerror}.", remedy="Check who owns it, or set MLAZ_HOME."
+    return InvalidInput(
+        f"{folder} cannot be written: {error.strerror or error}.",
+        usually="The folder of MLAZ_HOME (default: ~/.local/state/mlaz-ci) belongs to another user, is no folder, or its disk is read-only.",
+        remedy="Check who owns it, or set MLAZ_HOME to a folder that can be written.",
     )

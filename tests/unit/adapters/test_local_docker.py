@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 import tarfile
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlaz_ci.adapters.clock import SystemClock
 from mlaz_ci.adapters.local_docker import door
 from mlaz_ci.adapters.local_docker.engine import OwnContainer, candidate_ids
 from mlaz_ci.adapters.local_docker.envelope import decode, decode_error, encode, encode_error
+from mlaz_ci.adapters.local_docker.scoring import post
 from mlaz_ci.adapters.local_docker.surroundings import pack_surroundings
-from mlaz_ci.errors import Bug, ServiceStartFailed
+from mlaz_ci.errors import Bug, DiskFull, MlazError, NotReachable, ServiceStartFailed
 from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
@@ -25,6 +35,7 @@ from mlaz_ci.models import (
     ModelFacts,
     ModelRef,
     ModelSignature,
+    ScoreRequest,
     ServiceFacts,
     ServiceState,
     Snapshot,
@@ -266,3 +277,97 @@ def test_pack_surroundings__certificates_that_only_we_have_mounted__travel_as_by
     mounted = own_container((str(tmp_path), "/home/runner/certificates"))
     assert pack_surroundings(environ, mounted, with_index=False)["files"] == {"SSL_CERT_FILE": b"certificates"}
     assert pack_surroundings(environ, own_container(), with_index=False)["files"] == {}
+
+
+# --- the sibling's side ----------------------------------------------------------------------------------------------
+
+
+def call_sibling(home: Path, request: dict[str, object]) -> MlazError:
+    """What the script in a sibling answers, run here as it is run there."""
+    file = home / "request.json"
+    file.write_text(json.dumps({name: value if name == "call" else encode(value) for name, value in request.items()}))
+    done = subprocess.run(
+        [sys.executable, "-m", "mlaz_ci.sibling", str(file)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "MLAZ_HOME": str(home)},
+    )
+    return decode_error(decode(json.loads(done.stdout)["error"]))
+
+
+def test_sibling__disk_of_the_engine_is_full__says_what_frees_it(tmp_path: Path) -> None:
+    certificate = b"certificates"
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    # A file that the kernel refuses as a full disk does.
+    (folder / f"{hashlib.sha256(certificate).hexdigest()[:16]}.pem").symlink_to("/dev/full")
+
+    error = call_sibling(
+        tmp_path,
+        {
+            "call": "snapshot",
+            "arguments": {"service_name": "churn"},
+            "surroundings": {"variables": {}, "files": {"SSL_CERT_FILE": certificate}},
+        },
+    )
+
+    assert isinstance(error, DiskFull)
+    assert "No space left on device" in error.what
+    assert "`docker volume rm mlaz-ci`" in error.remedy_text
+    assert "MLAZ_HOME" not in error.remedy_text
+
+
+# --- scoring ---------------------------------------------------------------------------------------------------------
+
+REQUEST = ScoreRequest(body=b"{}", origin="a test")
+
+
+def ends_the_connection(connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+def breaks_off_the_answer(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
+
+
+def says_nothing(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        continue
+
+
+@pytest.mark.parametrize("behave", [ends_the_connection, breaks_off_the_answer, says_nothing])
+def test_post__connected_and_then_no_answer__blames_the_deployment(behave: Callable[[socket.socket], None]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def serve() -> None:
+            with closing(listening.accept()[0]) as connection:
+                behave(connection)
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(NotReachable, match=r"does not answer: \S") as caught:
+            post("127.0.0.1", listening.getsockname()[1], REQUEST, SystemClock(), timeout_s=1)
+        thread.join(timeout=10)
+
+    assert "The process of the deployment ended" in caught.value.cause_text
+    assert "firewall" not in str(caught.value)
+    assert "`command: status`" in caught.value.remedy_text
+
+
+def test_post__nobody_listens__blames_the_deployment() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port = listening.getsockname()[1]
+
+    with pytest.raises(NotReachable, match=r"does not answer: .*refused"):
+        post("127.0.0.1", port, REQUEST, SystemClock(), timeout_s=5)
+
+
+def test_post__no_way_there__blames_the_network() -> None:
+    # The broadcast address: the kernel refuses to connect to it.
+    with pytest.raises(NotReachable, match="could not be reached") as caught:
+        post("255.255.255.255", 80, REQUEST, SystemClock(), timeout_s=5)
+
+    assert "firewall" in caught.value.cause_text

@@ -10,7 +10,13 @@ import pytest
 from mlaz_ci.adapters.uv.answers import demand_success, error_of, read_resolution
 from mlaz_ci.adapters.uv.command import Completed
 from mlaz_ci.adapters.uv.indexes import Indexes
-from mlaz_ci.errors import DiskFull, EnvironmentBuildFailed, PackageIndexAccessDenied, PackageIndexUnreachable
+from mlaz_ci.errors import (
+    DiskFull,
+    EnvironmentBuildFailed,
+    InvalidInput,
+    PackageIndexAccessDenied,
+    PackageIndexUnreachable,
+)
 
 INDEXES = Indexes(variables={}, options=(), netrc="", description="https://feed.example/simple")
 FULL = """error: Failed to install: numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl (numpy==1.26.4)
@@ -88,7 +94,15 @@ def test_demand_success__url_with_a_login_in_uvs_words__masked():
 
 
 @pytest.mark.parametrize(("number", "kind"), [
-    (errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EACCES, EnvironmentBuildFailed),
+    (errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EACCES, InvalidInput), (errno.EROFS, InvalidInput),
 ])  # fmt: skip
 def test_error_of__our_own_file_work_fails__full_disk_told_apart(number, kind):
     assert type(error_of(OSError(number, "no"), Path("/home/uv"))) is kind
+
+
+def test_error_of__home_that_cannot_be_written__the_configuration_is_told_and_no_retry():
+    error = error_of(PermissionError(errno.EACCES, "Permission denied"), Path("/home/uv"))
+
+    assert (error.exit_code, error.retryable) == (2, False)
+    assert error.what == "/home/uv cannot be written: Permission denied."
+    assert "MLAZ_HOME" in error.remedy_text
