@@ -81,13 +81,30 @@ def test_start__pickle_that_looks_around__sees_no_secret_of_ours(machine: Machin
             assert b"canary" not in file.read_bytes(), file
 
 
+def occupied(port: int | None) -> socket.socket:
+    """A listener on `port`, as soon as the kernel has done with the one that was killed there."""
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def bind() -> OSError | None:
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error
+        return None
+
+    wait_for(bind, lambda error: error is None, limit_s=120.0)
+    server.listen()
+    return server
+
+
 def test_start__kept_port_was_taken_meanwhile__names_the_program(machine: Machine) -> None:
     machine.deploy("g1", "v1")
     pid = machine.process("g1")["pid"]
     os.killpg(pid, signal.SIGKILL)
     wait_for(lambda: group_of(pid), lambda group: group == [])
     with (
-        socket.create_server(("127.0.0.1", machine.facts().port)),
+        occupied(machine.facts().port),
         pytest.raises(PortInUse, match=rf"by .+ \(pid {os.getpid()}\)"),
     ):
         machine.serving.start(SERVICE, "g1")
