@@ -98,7 +98,7 @@ def add_model(cloud: Cloud, workspace: Workspace, name: str, caller: Caller, **m
     return container
 
 
-def add_version(  # noqa: PLR0917
+def add_version(  # noqa: PLR0917  # a version is what it is made of
     cloud: Cloud, workspace: Workspace, container: Container, caller: Caller, source: str, uri: str, **more: Any
 ) -> Version:
     """The next version of a model. `more`: what the version says of itself beyond where it lies."""

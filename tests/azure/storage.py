@@ -155,7 +155,7 @@ def sign_sas(account: Account, container: str, blob: str, fields: dict[str, str]
     return base64.b64encode(digest).decode()
 
 
-def sas_refusal(  # noqa: PLR0917
+def sas_refusal(  # noqa: PLR0917  # the request's own parts, in the order they are checked
     cloud: Cloud, account: str, container: str, blob: str, query: str, permission: str
 ) -> str:
     """Why a service SAS does not allow `permission` (one letter of `sp`) on this blob; "" when it does."""

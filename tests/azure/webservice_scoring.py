@@ -62,7 +62,7 @@ def _score(request: Request, service: Service | None, path: str, cloud: Cloud) -
         load.leave(key)
 
 
-def _answer(  # noqa: PLR0917
+def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
     request: Request, service: Service, serving: str, path: str, timeout_s: float, cloud: Cloud
 ) -> Response:
     live = cloud.live(Serving)
