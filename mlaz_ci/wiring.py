@@ -90,7 +90,9 @@ def connect(request: Request, environ: Mapping[str, str], platform: Platform, cl
 
     rules_of(request.target)
     home = home_folder(environ)
-    uv = UvResolver(environ, home / "uv", build_from_source=request.build_from_source)
+    uv = UvResolver(
+        environ, home / "uv", build_from_source=request.build_from_source, always_asks=request.relock
+    )
     in_container = bool(environ.get(_IN_ACTION_CONTAINER))
     has_socket = in_container and _DOCKER_SOCKET.exists()
     if has_socket and request.build_from_source:

@@ -200,11 +200,13 @@ def _may_trace_any_process() -> bool:
 
 
 @contextmanager
-def serving_index(packages: Path, password: str | None) -> Iterator[str]:
-    """A simple index over `packages` that demands ada and `password`, where one is given."""
+def serving_index(packages: Path, password: str | None, asked: list[str] | None = None) -> Iterator[str]:
+    """A simple index over `packages` that demands ada and `password`, where one is given; what it was asked goes to `asked`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(self.path)
             expected = "Basic " + base64.b64encode(f"ada:{password}".encode()).decode()
             if password and self.headers.get("Authorization") != expected:
                 self.send_response(401)
@@ -222,6 +224,8 @@ def serving_index(packages: Path, password: str | None) -> Iterator[str]:
             self.send_response(200 if body else 404)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if not file.is_file():
+                self.send_header("Cache-Control", "max-age=600")
             self.end_headers()
             self.wfile.write(body)
 
@@ -304,11 +308,12 @@ def test_index__never_answers__ended_in_time_with_its_process(tmp_path):
     assert list((tmp_path / "uv").iterdir()) == []
 
 
-def test_index__same_question_within_minutes__answered_without_the_index(tmp_path):
+def test_index__pages_hold_for_minutes_and_nothing_is_said_of_wheels__asked_once_and_by_relock_for_pages(tmp_path):
     folder = tmp_path / "feed"
     folder.mkdir()
     write_packages([Package(name="alpha", version="1.0")], folder)
-    with serving_index(folder, None) as address:
+    asked: list[str] = []
+    with serving_index(folder, None, asked) as address:
         environ = surroundings(
             tmp_path,
             NO_PROXY="127.0.0.1",
@@ -316,14 +321,16 @@ def test_index__same_question_within_minutes__answered_without_the_index(tmp_pat
             UV_HTTP_RETRIES="0",
             UV_DEFAULT_INDEX=f"http://{address}/simple",
         )
-        resolver = UvResolver(environ, tmp_path / "uv")
-        first = resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None)
-    # Nobody serves it any more.
-    assert resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None) == first
-    (mark,) = (tmp_path / "uv" / "asked").iterdir()
-    os.utime(mark, (mark.stat().st_atime, mark.stat().st_mtime - 601))
-    with pytest.raises(PackageIndexUnreachable):
-        resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None)
+
+        def kinds_asked(*, always_asks: bool = False) -> set[str]:
+            asked.clear()
+            resolver = UvResolver(environ, tmp_path / "uv", always_asks=always_asks)
+            assert resolver.resolve(["alpha"], python_version=PYTHON, exclude_newer=None).text
+            return {path.split("/")[1] for path in asked}
+
+        assert kinds_asked() == {"simple", "files"}
+        assert kinds_asked() == set()
+        assert kinds_asked(always_asks=True) == {"simple"}
 
 
 def test_project__a_checkout_with_its_own_uv_settings__has_no_say(offline, tmp_path, monkeypatch):

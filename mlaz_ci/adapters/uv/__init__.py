@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from mlaz_ci.adapters.uv.answers import demand_success, error_of, read_resolution, tells_of_full_disk
-from mlaz_ci.adapters.uv.command import Completed, run_uv
-from mlaz_ci.adapters.uv.freshness import Question
+from mlaz_ci.adapters.uv.command import run_uv
 from mlaz_ci.adapters.uv.indexes import Indexes, read_indexes
 from mlaz_ci.adapters.uv.interpreters import find_interpreter, known_interpreters, python_folder
+from mlaz_ci.adapters.uv.trust import trust_cached_wheels
 from mlaz_ci.errors import DiskFull, PythonNotAvailable
 from mlaz_ci.models import Lock
 from mlaz_ci.ports import Progress, Resolution
@@ -38,7 +38,10 @@ _PR_SET_DUMPABLE: Final = 4
 
 
 class UvResolver:
-    """Implements ports.Resolver, and builds what local services run in. `home` is a folder of our own; `environ` is read here alone."""
+    """Implements ports.Resolver, and builds what local services run in. `home` is a folder of our own; `environ` is read here alone.
+
+    With `always_asks` nothing in uv's cache is believed that the index has not confirmed in this very run.
+    """
 
     def __init__(
         self,
@@ -46,12 +49,14 @@ class UvResolver:
         home: Path,
         *,
         build_from_source: bool = False,
+        always_asks: bool = False,
         resolve_timeout_s: float = 300.0,
         build_timeout_s: float = 1800.0,
     ) -> None:
         self._environ = environ
         self._home = home
         self._build_from_source = build_from_source
+        self._always_asks = always_asks
         self._resolve_timeout_s = resolve_timeout_s
         self._build_timeout_s = build_timeout_s
 
@@ -66,7 +71,7 @@ class UvResolver:
         prefer_lowest: bool = False,
     ) -> Resolution:
         indexes = read_indexes(self._environ)
-        arguments = ["pip", "compile", "requirements.in", "--no-config", "--no-header", "--no-annotate"]
+        arguments = ["pip", "compile", "requirements.in", "--no-header", "--no-annotate"]
         arguments += ["--generate-hashes", *indexes.options, *_building(is_allowed=build_from_source)]
         arguments += ["--python-version", python_version, "--python-platform", PYTHON_PLATFORM]
         arguments += self._interpreter_for(python_version, build_from_source=build_from_source)
@@ -77,22 +82,12 @@ class UvResolver:
             for name in exempt_packages:
                 arguments += ["--exclude-newer-package", f"{name}=false"]
         text = "".join(f"{each}\n" for each in requirements)
-        question = Question.of(
-            (*arguments, text, *map("=".join, sorted(indexes.variables.items()))), self._home / "asked"
-        )
         with self._room(indexes, build_from_source=build_from_source) as (folder, environment):
             (folder / "requirements.in").write_text(text, encoding="utf-8")
-            if question.was_answered_just_now():
-                done = self._run_resolve([*arguments, "--offline"], environment, folder)
-                if done.exit_code == 0:
-                    return read_resolution(done, indexes, self._resolve_timeout_s)
-            done = self._run_resolve(arguments, environment, folder)
-        if done.exit_code == 0:
-            question.remember()
+            trusting, options = trust_cached_wheels(indexes, environment, folder)
+            arguments += [*options, *(["--refresh"] if self._always_asks else [])]
+            done = run_uv(arguments, environment=trusting, folder=folder, timeout_s=self._resolve_timeout_s)
         return read_resolution(done, indexes, self._resolve_timeout_s)
-
-    def _run_resolve(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Completed:
-        return run_uv(arguments, environment=environment, folder=folder, timeout_s=self._resolve_timeout_s)
 
     def python_path(self, python_version: str) -> Path | None:
         environment = scrubbed_environment(self._environ, home=str(self._home))
