@@ -174,6 +174,100 @@ class PackageIndexAccessDenied(AuthenticationError):
     remedy = "Pass UV_INDEX_<NAME>_USERNAME/PASSWORD (or PIP_INDEX_URL) in the step's `env:`, and check that account."
 
 
+class SignInRefused(AuthenticationError):
+    usually = "Entra ID does not let this identity in; its own code and sentence stand above."
+    remedy = "Look the code up at https://login.microsoftonline.com/error and show it to who administers the tenant."
+
+
+class ClientSecretInvalid(SignInRefused):
+    usually = (
+        "The secret's id was stored instead of its value, it belongs to another application, or it was cut when pasted."
+    )
+    remedy = "Make a new secret for the application of `client-id`, store its value (not its id), or sign in by OIDC, which needs none."
+
+
+class ClientSecretExpired(SignInRefused):
+    usually = "A client secret ends on the day that was chosen when it was made, and this one has."
+    remedy = "Make a new secret for the application of `client-id` and store its value, or sign in by OIDC, which needs none."
+
+
+class ClientCertificateRefused(SignInRefused):
+    usually = "The certificate is not registered on the application, has expired, or its private key is another one's."
+    remedy = "Upload the public part to the application of `client-id` (App registrations, Certificates & secrets), and pass that certificate with its key."
+
+
+class ApplicationNotInTenant(SignInRefused):
+    usually = (
+        "`client-id` is mistyped or is an object id, the tenant is another one, or the application was deleted there."
+    )
+    remedy = "Pass the Application (client) ID and the Directory (tenant) ID from the application's overview page; a multi-tenant application also needs `az ad sp create` in the tenant."
+
+
+class ApplicationDisabled(SignInRefused):
+    usually = "An administrator switched the application off in this tenant."
+    remedy = "Have it enabled (Enterprise applications, Properties, Enabled for users to sign-in), or use another `client-id`."
+
+
+class TenantNotFound(SignInRefused):
+    usually = "`tenant-id` is mistyped, or the tenant lives in another of Azure's clouds than `cloud` says."
+    remedy = "Pass the Directory (tenant) ID from Entra's overview page, and `cloud` if it is not the public one."
+
+
+class FederatedCredentialMissing(SignInRefused):
+    usually = "The application trusts no workflow yet: it has no federated credential."
+    remedy = "Add a federated credential for this repository to the application of `client-id`."
+
+
+class FederatedCredentialMismatch(SignInRefused):
+    usually = "No federated credential of the application has exactly the issuer, subject and audience that the runner's token has."
+    remedy = "Add a federated credential with exactly these three to the application of `client-id`."
+
+
+class AssertionExpired(SignInRefused):
+    usually = "The clock of this machine is wrong: the assertion was made for this very request and is already outside its time."
+    remedy = "Set the machine's clock (NTP) and run again."
+    retryable = True
+
+
+class ConditionalAccessDenied(SignInRefused):
+    usually = "A Conditional Access policy of the tenant keeps this identity out, by the runner's address, its risk, or a demand that only a person can meet."
+    remedy = "Have the policy leave out this workload identity, or run on a runner whose address it allows."
+
+
+class AzureApiNotInTenant(SignInRefused):
+    usually = "The tenant does not know the Azure service that a token is needed for, which is so in the wrong cloud and in a tenant that never had a subscription."
+    remedy = "Check `cloud` and `tenant-id`: the tenant must be the one that the subscription belongs to."
+
+
+class IdTokenPermissionMissing(AuthenticationError):
+    usually = (
+        "The job does not have the permission to ask for an OIDC token; on the pull request of a fork it never gets it."
+    )
+    remedy = "Add `permissions: id-token: write` to the job (and what else it needs, such as `contents: read`), or pass `client-secret`; on a self-hosted runner with a managed identity leave `tenant-id` out."
+
+
+class IdTokenRefused(AuthenticationError):
+    usually = "The runner's token endpoint does not accept the job's own credentials: the job has ended, or the variables were overwritten."
+    remedy = "Run the job again, and set no ACTIONS_ID_TOKEN_REQUEST_ variable in the workflow."
+
+
+class ManagedIdentityNotFound(AuthenticationError):
+    usually = (
+        "Nothing was given to sign in with, and this machine has no managed identity, or not the one of `client-id`."
+    )
+    remedy = "Pass `client-id` and `tenant-id` with `permissions: id-token: write` (OIDC) or with `client-secret`, or assign the identity to the machine and keep 169.254.169.254 away from proxies (NO_PROXY)."
+
+
+class SubscriptionNotVisible(AuthenticationError):
+    usually = "The identity signed in to another tenant than the subscription's, or has no role in it yet; a new role takes some minutes to show."
+    remedy = "Check `subscription-id` and `tenant-id`, and give the identity a role in the subscription."
+
+
+class RoleMissing(AuthenticationError):
+    usually = "The identity has no role that allows this, or it was given minutes ago and does not show yet."
+    remedy = "Have a role assigned that allows the action named above, on the scope named above."
+
+
 # --- 4: what was named does not exist ------------------------------------------------------------------------------
 
 
@@ -243,6 +337,16 @@ class NothingToRollBackTo(Conflict):
     remedy = "Deploy the wanted version by `model-uri`."
 
 
+class NoCanary(Conflict):
+    usually = "The canary was promoted or rejected already, or `deploy` ran without `strategy: canary`."
+    remedy = "Run `command: status` to see the deployments and their traffic."
+
+
+class ModelVersionNotExpected(Conflict):
+    usually = "Another deploy came between the approval and this step."
+    remedy = "Look at what is the canary now, and approve that, or deploy the approved version again."
+
+
 # --- 6: the serving side failed --------------------------------------------------------------------------------------
 
 
@@ -277,6 +381,18 @@ class PackageIndexUnreachable(ServiceFailed):
 class TrackingServerFailed(ServiceFailed):
     usually = "The tracking server did not answer, or answered with a server error."
     remedy = "Check that it is up and reachable from this machine, then run again."
+    retryable = True
+
+
+class AzureUnreachable(ServiceFailed):
+    usually = "Azure did not answer or answered with a server error, or the network between (a proxy, a firewall, DNS) is in the way."
+    remedy = "Run again; behind a proxy check HTTPS_PROXY and REQUESTS_CA_BUNDLE, and https://azure.status.microsoft for an outage."
+    retryable = True
+
+
+class IdTokenUnavailable(ServiceFailed):
+    usually = "The token endpoint of the CI platform did not answer, or answered with a server error."
+    remedy = "Run the job again; https://www.githubstatus.com tells of an outage."
     retryable = True
 
 

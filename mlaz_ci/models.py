@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -243,6 +243,8 @@ class ModelRef:
     tracking_uri: str
     model_id: str | None = None
     lock_text: str | None = None
+    is_in_workspace: bool = False
+    """Its bytes lie in the Azure workspace that serves it, and `version` is of that workspace's registry: it is registered by reference."""
 
     @property
     def label(self) -> str:
@@ -308,12 +310,17 @@ class Workspace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
-    """How to sign in to Azure. Without a secret: OIDC on a runner, else managed identity."""
+    """How to sign in to Azure. Without a secret or certificate: OIDC on a runner, else managed identity.
+
+    `client_certificate` is PEM text with its key, the base64 of a PKCS#12 file, or the path of either.
+    """
 
     client_id: str | None = None
     tenant_id: str | None = None
     client_secret: Secret | None = None
     audience: str | None = None
+    client_certificate: Secret | None = None
+    client_certificate_password: Secret | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -324,6 +331,44 @@ class LocalShape:
     workers: int = 1
     request_timeout_s: int = 60
     environment_variables: Mapping[str, str] = field(default_factory=dict)
+
+    def facts(self) -> Mapping[str, Any]:
+        """All that tells two shapes apart. The port is the service's, and is kept."""
+        return {
+            "port": None,
+            "workers": self.workers,
+            "request_timeout_s": self.request_timeout_s,
+            "environment_variables": dict(sorted(self.environment_variables.items())),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AzureShape:
+    """What a service on Azure looks like, in the same words on every target; None is Azure's default or, of a service that is there, as it is.
+
+    `raw` is the target's own section of the config file: further fields of Azure's own schema.
+    """
+
+    cpu_cores: float | None = None
+    memory_gb: float | None = None
+    location: str | None = None
+    compute: str | None = None
+    auth: AuthMode | None = None
+    instance_type: str | None = None
+    instance_count: int | None = None
+    enable_app_insights: bool | None = None
+    data_collection: bool = False
+    description: str | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+    def facts(self) -> Mapping[str, Any]:
+        """All that tells two shapes apart; a description changes nothing that serves."""
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "description"}
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in facts.items()}
+
+
+Shape = LocalShape | AzureShape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -339,10 +384,15 @@ class Request:
     deployment_name: str | None = None
     workspace: Workspace | None = None
     sign_in: SignIn | None = None
-    shape: LocalShape = LocalShape()
+    shape: Shape = LocalShape()
     tags: Mapping[str, str] = field(default_factory=dict)
-    description: str | None = None
     base_image: str | None = None
+    strategy: Strategy = Strategy.REPLACE
+    canary_percent: int = 10
+    endpoint: EndpointUse = EndpointUse.CREATE
+    allow_recreate: bool = False
+    keep_previous: bool = False
+    expect_model_version: str | None = None
     wait: bool = True
     deadline_s: float = 1800.0
     smoke_test: SmokeTest = SmokeTest.REQUIRED
@@ -379,6 +429,10 @@ class DeploymentFacts:
     port: int | None = None
     smoke_body: str | None = None
     """The smoke test that verified it, for the day it is started again."""
+    is_ours: bool = True
+    """Made by this owner: in an endpoint of others, all that may be touched."""
+    can_be_restored: bool = False
+    """Of a service that is changed in place: whether enough is on record to put this deployment back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -398,6 +452,9 @@ class ServiceFacts:
     tags: Mapping[str, str]
     created_at: datetime
     detail: str = ""
+    traffic: Mapping[str, int] = field(default_factory=dict)
+    """Percent by deployment, where the service shares traffic out."""
+    studio_url: str | None = None
 
     def deployment(self, name: str | None) -> DeploymentFacts | None:
         return next((each for each in self.deployments if each.name == name), None)
@@ -421,22 +478,32 @@ class DeploymentSpec:
     deployment_name: str
     model: ModelRef
     lock: Lock
-    shape: LocalShape
+    shape: Shape
     files: Mapping[str, str]
     tags: Mapping[str, str]
     owner: str
     smoke_request: ScoreRequest | None = None
 
     @property
+    def local_shape(self) -> LocalShape:
+        assert isinstance(self.shape, LocalShape)
+        return self.shape
+
+    @property
+    def azure_shape(self) -> AzureShape:
+        assert isinstance(self.shape, AzureShape)
+        return self.shape
+
+    @property
     def spec_hash(self) -> str:
         """Equal for two deploys that would serve the same: model + lock + shape."""
-        shape = {
-            "port": None,
-            "workers": self.shape.workers,
-            "request_timeout_s": self.shape.request_timeout_s,
-            "environment_variables": dict(sorted(self.shape.environment_variables.items())),
-        }
-        parts = [self.model.artifact_uri, self.model.digest, self.lock.hash, json.dumps(shape), *self.files.values()]
+        parts = [
+            self.model.artifact_uri,
+            self.model.digest,
+            self.lock.hash,
+            json.dumps(self.shape.facts()),
+            *self.files.values(),
+        ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
