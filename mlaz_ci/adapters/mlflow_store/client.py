@@ -1,4 +1,4 @@
-"""The stores and artifact places that only mlflow itself can read: databases, file stores, Databricks, plugins, cloud storage.
+"""The stores and artifact places that only mlflow itself can read: database servers, Databricks, plugins, cloud storage.
 
 Imports mlflow late, inside its surroundings: it costs seconds.
 """

@@ -11,6 +11,10 @@ from urllib.parse import unquote, urlsplit
 from mlaz_ci.errors import InvalidInput, MissingInput, NotInThisVersion
 
 DATABASE_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVER_FOR_CONTAINER = (
+    "run `mlflow server --host 0.0.0.0` on that store in an earlier step and pass its http address as `tracking-uri` "
+    "(seen from this container, the runner is the gateway of the container's network, on Docker's own bridge usually 172.17.0.1)"
+)
 _DATABRICKS = ("databricks", "databricks-uc", "uc")
 
 
@@ -86,22 +90,36 @@ def local_folder(uri: str) -> Path | None:
     return Path(uri) if parts.scheme == "" else None
 
 
-def require_existing(uri: str, scheme: str, working_directory: Path) -> None:
+def database_file(uri: str) -> Path | None:
+    """The file that sqlite:///relative or sqlite:////absolute means, as SQLAlchemy reads them, or None."""
+    driver, _, path = uri.partition(":///")
+    path = unquote(path.partition("?")[0])
+    return Path(path) if driver.lower() in {"sqlite", "sqlite+pysqlite"} and path else None
+
+
+def require_existing(uri: str, scheme: str, working_directory: Path, *, is_in_container: bool) -> None:
     """Mlflow makes a store that does not exist; a deploy must not, and says that the address is wrong."""
     if scheme == "file":
         folder = local_folder(uri)
         if folder is not None and not (working_directory / folder).is_dir():
-            raise _no_such_store(uri, "folder")
+            raise _no_such_store(uri, "folder", is_in_container=is_in_container)
     if scheme == "sqlite":
-        path = unquote(urlsplit(uri).path)
-        # sqlite:///relative and sqlite:////absolute, as SQLAlchemy reads them.
-        if path in {"", "/"} or not (working_directory / path[1:]).is_file():
-            raise _no_such_store(uri, "database file")
+        file = database_file(uri)
+        if file is None or not (working_directory / file).is_file():
+            raise _no_such_store(uri, "database file", is_in_container=is_in_container)
 
 
-def _no_such_store(uri: str, kind: str) -> InvalidInput:
+def _no_such_store(uri: str, kind: str, *, is_in_container: bool) -> InvalidInput:
+    what = f'`tracking-uri` "{masked(uri)}": there is no such {kind}'
+    if is_in_container:
+        return InvalidInput(
+            f"{what} in the action's container.",
+            usually="The path is mistyped, or is one of the runner's outside the workspace: the container sees the workspace alone.",
+            remedy="Keep the store in the workspace and give its path relative to it (mlruns, sqlite:///mlflow.db), "
+            f"or {SERVER_FOR_CONTAINER}.",
+        )
     return InvalidInput(
-        f'`tracking-uri` "{masked(uri)}": there is no such {kind} on this machine.',
+        f"{what} on this machine.",
         usually="The path is mistyped, is relative to another folder, or the store is on another machine.",
         remedy="Check the path, or run `mlflow server` on that store and pass its http address.",
     )

@@ -35,6 +35,13 @@ def in_workspace(recorded: Path, environ: Mapping[str, str]) -> Path | None:
     return None
 
 
+def file_in_workspace(recorded: Path, environ: Mapping[str, str]) -> Path | None:
+    """The same for a file."""
+    folder = in_workspace(recorded.parent, environ)
+    found = None if folder is None else _inside(folder, PurePosixPath(recorded.name))
+    return found if found is not None and found.is_file() else None
+
+
 def in_store(recorded: Path, store: Path) -> Path | None:
     """The artifacts' folder in the file store at `store`, whatever the store's path was when it was recorded.
 

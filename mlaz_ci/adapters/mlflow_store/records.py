@@ -1,4 +1,4 @@
-"""What the two ways of reading a store (REST, mlflow's client) and the ways of reading artifacts have in common."""
+"""What the ways of reading a store (REST, its own files or tables, mlflow's client) and the ways of reading artifacts have in common."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mlaz_ci.errors import TrackingServerFailed
 
 ENTRY_LIMIT = 100_000
+# MLflow's words, in its records and its answers.
+DELETED: Final = "deleted"
+DELETED_VERSION: Final = "Deleted_Internal"
+NO_SUCH: Final = "RESOURCE_DOES_NOT_EXIST"
+INVALID: Final = "INVALID_PARAMETER_VALUE"
 
 
 class Missing(Exception):
@@ -131,5 +136,5 @@ def models_of_run_filter(run_id: str) -> str:
 def newest(versions: Sequence[VersionRecord]) -> VersionRecord:
     """Of the newest of each stage, as stores answer, the newest of all."""
     if not versions:
-        raise Missing("the registered model has no version")
+        raise Missing("the registered model has no version", NO_SUCH)
     return max(versions, key=lambda each: int(each.version) if each.version.isdecimal() else -1)

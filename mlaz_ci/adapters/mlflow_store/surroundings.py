@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mlaz_ci.adapters.mlflow_store.location import DATABASE_SCHEMES, masked, secrets_of
+from mlaz_ci.adapters.mlflow_store.file_store import ALLOW_FILE_STORE, NOTICE
+from mlaz_ci.adapters.mlflow_store.location import (
+    DATABASE_SCHEMES,
+    SERVER_FOR_CONTAINER,
+    masked,
+    secrets_of,
+)
 from mlaz_ci.adapters.mlflow_store.moved import IN_ACTION_CONTAINER
 from mlaz_ci.adapters.mlflow_store.records import Missing, TooLarge
 from mlaz_ci.errors import InvalidInput, MlazError, StoreNotSupported, TrackingAccessDenied, TrackingServerFailed
@@ -32,12 +38,9 @@ _BOUNDED = {
 }
 # The image is what it is: nothing can be installed into it.
 _REMEDY_IN_IMAGE = (
-    "Run `mlflow server --host 0.0.0.0` on that store in an earlier step and pass its http address as `tracking-uri` "
-    "(seen from this container, the runner is the gateway of the container's network, on Docker's own bridge usually "
-    "172.17.0.1); or download the model's folder in an earlier step and pass it as `model-uri`; or use the command line "
-    "with `mlaz-ci[stores]` instead of the action."
+    f"{SERVER_FOR_CONTAINER[0].upper()}{SERVER_FOR_CONTAINER[1:]}; or download the model's folder in an earlier step and pass it "
+    "as `model-uri`; or use the command line with `mlaz-ci[stores]` instead of the action."
 )
-_FILE_STORE_OVERRIDE = "MLFLOW_ALLOW_FILE_STORE"
 _MISSING_CODES = frozenset(
     {"RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 )
@@ -81,15 +84,12 @@ class Surroundings:
             logging.getLogger(name).setLevel(logging.ERROR)
         if (
             self._scheme == "file"
-            and hasattr(environment_variables, _FILE_STORE_OVERRIDE)
-            and not self._variables.get(_FILE_STORE_OVERRIDE)
+            and hasattr(environment_variables, ALLOW_FILE_STORE)
+            and not self._variables.get(ALLOW_FILE_STORE)
         ):
             self.is_overridden = True
-            self._variables[_FILE_STORE_OVERRIDE] = os.environ[_FILE_STORE_OVERRIDE] = "true"
-            self._notify(
-                "The tracking store is a folder of files, which this mlflow no longer opens by itself; "
-                f"it is opened for reading with {_FILE_STORE_OVERRIDE}=true. `mlflow migrate-filestore` moves it to a database."
-            )
+            self._variables[ALLOW_FILE_STORE] = os.environ[ALLOW_FILE_STORE] = "true"
+            self._notify(NOTICE)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -121,11 +121,11 @@ class Surroundings:
 def _translate_mlflow(error: Any, text: str) -> Exception:
     code, line = str(error.error_code), _first_line(text)
     translated: Exception = TrackingServerFailed(f"The tracking store failed: {line}", upstream_code=code)
-    if f"{_FILE_STORE_OVERRIDE}=true" in text:
+    if f"{ALLOW_FILE_STORE}=true" in text:
         translated = StoreNotSupported(
-            f"The tracking store is a folder of files, and {_FILE_STORE_OVERRIDE} forbids mlflow to open it.",
+            f"The tracking store is a folder of files, and {ALLOW_FILE_STORE} forbids mlflow to open it.",
             usually=line,
-            remedy=f"Unset {_FILE_STORE_OVERRIDE}, or move the store to a database with `mlflow migrate-filestore`.",
+            remedy=f"Unset {ALLOW_FILE_STORE}, or move the store to a database with `mlflow migrate-filestore`.",
             upstream_code=code,
         )
     elif type(error).__name__.startswith("Unsupported") or "unsupported URI" in text:

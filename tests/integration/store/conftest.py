@@ -35,6 +35,12 @@ def in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Logged:
 
 
 @pytest.fixture(scope="session")
+def in_sqlite_by_mlflow_2(tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    folder = tmp_path_factory.mktemp("in-sqlite-2")
+    return stores.log_runs(f"sqlite:///{folder}/mlflow.db", folder, stores.mlflow_2_python())
+
+
+@pytest.fixture(scope="session")
 def in_files(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     folder = tmp_path_factory.mktemp("in-files")
     return stores.log_runs((folder / "mlruns").as_uri(), folder)
@@ -52,7 +58,14 @@ def on_server_by_mlflow_2(server_uri: str, tmp_path_factory: pytest.TempPathFact
     return stores.log_runs(server_uri, folder, stores.mlflow_2_python(), registered="churn of 2")
 
 
-KINDS = ["on_server", "in_sqlite", "in_files", "in_files_by_mlflow_2", "on_server_by_mlflow_2"]
+KINDS = [
+    "on_server",
+    "in_sqlite",
+    "in_files",
+    "on_server_by_mlflow_2",
+    "in_sqlite_by_mlflow_2",
+    "in_files_by_mlflow_2",
+]
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     return stores.log_runs(f"sqlite:///{folder}/mlflow.db", folder)
 
 
-@pytest.fixture(params=["server", "database"])
+@pytest.fixture(params=["server", "database", "in_sqlite_by_mlflow_2"])
 def writable(request: pytest.FixtureRequest) -> Logged:
     store: Logged = request.getfixturevalue(request.param)
     return store
@@ -80,10 +82,9 @@ def test_keep_lock__by_version__found_by_run_and_id(writable: Logged, open_store
     store = open_store(writable.tracking_uri)
     assert store.keep_lock(store.resolve(VersionSource(name=writable.registered, version="1"), name=None), SECOND)
 
-    sources: list[ModelSource] = [
-        RunSource(run_id=writable.run_id, path="model"),
-        LoggedModelSource(model_id=writable.ids["model"]),
-    ]
+    sources: list[ModelSource] = [RunSource(run_id=writable.run_id, path="model")]
+    if writable.has_logged_models:
+        sources.append(LoggedModelSource(model_id=writable.ids["model"]))
     for source in sources:
         model = store.resolve(source, name=None)
         assert read_kept_lock(model.lock_text or "", model_digest=model.digest) == SECOND
@@ -110,6 +111,38 @@ def test_keep_lock__file_store_opened_for_reading__false(in_files: Logged, open_
     assert not store.keep_lock(model, FIRST)
 
     assert {path: path.stat().st_mtime_ns for path in in_files.downloads.parents[1].rglob("*")} == before
+
+
+def test_keep_lock__file_store_that_the_user_allows__the_same_lock(
+    in_files_by_mlflow_2: Logged, open_store: OpenStore, platform: RecordingPlatform
+) -> None:
+    store = open_store(in_files_by_mlflow_2.tracking_uri, {"MLFLOW_ALLOW_FILE_STORE": "true"})
+    source = RunSource(run_id=in_files_by_mlflow_2.ids["several"], path="first")
+
+    for lock in (FIRST, SECOND):
+        assert store.keep_lock(store.resolve(source, name=None), lock)
+
+    model = open_store(in_files_by_mlflow_2.tracking_uri).resolve(source, name=None)
+    assert read_kept_lock(model.lock_text or "", model_digest=model.digest) == SECOND
+
+
+def test_keep_lock__database_refuses_to_write__false_and_told(
+    database: Logged, open_store: OpenStore, platform: RecordingPlatform
+) -> None:
+    store = open_store(database.tracking_uri)
+    model = store.resolve(RunSource(run_id=database.ids["several"], path="first"), name=None)
+    with closing(sqlite3.connect(database.tracking_uri.removeprefix("sqlite:///"))) as connection:
+        connection.execute("CREATE TRIGGER refuse BEFORE INSERT ON tags BEGIN SELECT RAISE(ABORT, 'not today'); END")
+        try:
+            assert not store.keep_lock(
+                model, Lock(text="b==1\n", python_version="3.11", server_range="", base_image="")
+            )
+        finally:
+            connection.execute("DROP TRIGGER refuse")
+
+    assert "failed: not today" in platform.text
+    again = store.resolve(RunSource(run_id=database.ids["several"], path="first"), name=None)
+    assert again.lock_text == model.lock_text
 
 
 def test_keep_lock__folder__false(open_store: OpenStore, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,56 @@ def test_resolve__file_store_of_the_runner_on_the_command_line__no_such_folder(
 
     with pytest.raises(InvalidInput, match="no such folder"):
         open_store(f"file://{RUNNER}/churn/mlruns", environ).resolve(RunSource(run_id=RUN, path="model"), name=None)
+
+
+def test_resolve__database_of_the_runner__found_in_the_workspace_with_its_artifacts(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    """As `sqlite:///${{ github.workspace }}/mlflow.db` arrives, and the artifacts as the runner's mlflow recorded them."""
+    folder = tmp_path / "mlruns" / "1" / RUN / "artifacts" / "model"
+    folder.mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {python_function: {}}")
+    make_database(tmp_path / "mlflow.db", f"{RUNNER}/churn/mlruns/1/{RUN}/artifacts")
+
+    store = open_store(f"sqlite:///{RUNNER}/churn/mlflow.db", container(tmp_path))
+
+    model = store.resolve(RunSource(run_id=RUN, path="model"), name="churn")
+    assert (model.run_id, model.facts.mlmodel_text) == (RUN, "flavors: {python_function: {}}")
+
+
+@pytest.mark.parametrize(
+    "place", [f"{RUNNER}/churn/../mlflow.db", "/home/runner/mlflow.db", f"{RUNNER}/churn/leads-out.db"]
+)
+@pytest.mark.parametrize("scheme", ["sqlite:///", "file://"])
+def test_resolve__store_of_the_runner_outside_the_workspace__remedy_that_is_possible(
+    open_store: OpenStore, tmp_path: Path, scheme: str, place: str
+) -> None:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    make_database(tmp_path / "mlflow.db", "")
+    (workspace / "leads-out.db").symlink_to(tmp_path / "mlflow.db")
+
+    with pytest.raises(InvalidInput, match="in the action's container") as caught:
+        open_store(f"{scheme}{place}", container(workspace)).resolve(RunSource(run_id=RUN, path="model"), name=None)
+
+    assert "the container sees the workspace alone" in caught.value.cause_text
+    assert "Keep the store in the workspace" in caught.value.remedy_text
+    assert "--host 0.0.0.0" in caught.value.remedy_text
+
+
+def make_database(file: Path, artifact_uri: str) -> None:
+    """The columns that mlflow 2 and 3 have in common, and one run."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE alembic_version (version_num);
+            CREATE TABLE experiments (experiment_id INTEGER, name);
+            CREATE TABLE runs (run_uuid, experiment_id INTEGER, artifact_uri, end_time, lifecycle_stage);
+            CREATE TABLE tags (key, value, run_uuid);
+            """
+        )
+        connection.execute("INSERT INTO runs VALUES (?, 1, ?, NULL, 'active')", (RUN, artifact_uri))
+        connection.commit()
 
 
 def test_resolve__server_of_an_earlier_step_keeps_its_files_in_the_workspace__read_there(

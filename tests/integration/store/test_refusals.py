@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mlaz_ci.errors import (
     InvalidInput,
@@ -260,50 +261,114 @@ def resolve_by(python: Path, tracking_uri: str, run_id: str, tmp_path: Path, **v
     return done.stdout.strip(), done.stderr
 
 
-@pytest.mark.parametrize("kind", ["on_server", "in_files"])
-def test_resolve__mlflow_skinny_alone__reads_servers_and_files(
+@pytest.mark.parametrize("kind", ["on_server", "in_files", "in_sqlite", "in_sqlite_by_mlflow_2"])
+def test_resolve__mlflow_skinny_alone__reads_servers_files_and_sqlite(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
     logged = request.getfixturevalue(kind)
 
     outcome, chatter = resolve_by(stores.skinny_python(), logged.tracking_uri, logged.run_id, tmp_path)
 
-    assert (outcome, chatter) == (THIS_PYTHON, "")
+    mlmodel = yaml.safe_load((logged.downloads / "MLmodel").read_text())
+    assert (outcome, chatter) == (mlmodel["flavors"]["python_function"]["python_version"], "")
 
 
-def test_resolve__database_with_mlflow_skinny_alone__offers_a_server(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    logged = request.getfixturevalue("in_sqlite")
-
-    outcome, chatter = resolve_by(stores.skinny_python(), logged.tracking_uri, logged.run_id, tmp_path)
+def test_resolve__other_database_with_mlflow_skinny_alone__offers_a_server(tmp_path: Path) -> None:
+    outcome, chatter = resolve_by(stores.skinny_python(), "postgresql://host/store", SOURCE.run_id, tmp_path)
 
     assert outcome.startswith("store-not-supported Install `mlaz-ci[stores]`, or run `mlflow server`")
     assert chatter == ""
 
 
-def test_resolve__database_of_an_older_mlflow__told_and_not_migrated(open_store: OpenStore, tmp_path: Path) -> None:
-    database = tmp_path / "old" / "mlflow.db"
-    database.parent.mkdir()
-    make = "import sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); print(mlflow.start_run().info.run_id)"
-    uri = f"sqlite:///{database}"
-    made = subprocess.run(
-        [str(stores.mlflow_2_python()), "-c", make, uri],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=database.parent,
-        env={**stores.surroundings(), **stores.QUIET},
-    )
+@pytest.mark.parametrize("kind", ["in_sqlite", "in_sqlite_by_mlflow_2"])
+def test_resolve__database__nothing_in_it_or_beside_it_changes(
+    request: pytest.FixtureRequest, open_store: OpenStore, kind: str
+) -> None:
+    """mlflow itself would migrate the older one."""
+    logged = request.getfixturevalue(kind)
+    database = Path(logged.tracking_uri.removeprefix("sqlite:///"))
+    before = database.read_bytes(), sorted(database.parent.iterdir())
 
-    before = database.read_bytes()
+    open_store(logged.tracking_uri).resolve(RunSource(run_id=logged.run_id, path="model"), name=None)
 
-    with pytest.raises(StoreNotSupported, match="made by another version of mlflow") as caught:
-        open_store(uri).resolve(RunSource(run_id=made.stdout.split()[-1], path="model"), name=None)
+    assert (database.read_bytes(), sorted(database.parent.iterdir())) == before
 
-    assert "mlflow db upgrade" in caught.value.remedy_text
-    assert database.read_bytes() == before
+
+def test_resolve__database_of_an_unknown_schema__told(open_store: OpenStore, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        for table in ("alembic_version", "experiments", "runs", "tags"):
+            connection.execute(f"CREATE TABLE {table} (experiment_id, name, run_uuid, key, value)")
+        connection.commit()
+
+    with pytest.raises(StoreNotSupported, match="runs has no artifact_uri") as caught:
+        open_store(f"sqlite:///{tmp_path}/mlflow.db").resolve(SOURCE, name=None)
+
+    assert "with the version that made it" in caught.value.remedy_text
+
+
+def test_resolve__damaged_database__server_failed(
+    request: pytest.FixtureRequest, open_store: OpenStore, tmp_path: Path
+) -> None:
+    content = bytearray(database_of(request).read_bytes())
+    content[4096 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4096)
+    (tmp_path / "mlflow.db").write_bytes(content)
+
+    with pytest.raises(TrackingServerFailed) as caught:
+        open_store(f"sqlite:///{tmp_path}/mlflow.db").resolve(SOURCE, name=None)
+
+    assert caught.value.upstream_code == "SQLITE_CORRUPT"
+
+
+def test_resolve__database_address_as_sqlalchemy_reads_it__opened(
+    request: pytest.FixtureRequest, open_store: OpenStore, tmp_path: Path
+) -> None:
+    """Relative, with an escape, a query and the driver's name."""
+    logged = request.getfixturevalue("in_sqlite")
+    (tmp_path / "my #1.db").write_bytes(database_of(request).read_bytes())
+
+    store = open_store("sqlite+pysqlite:///my%20#1.db?timeout=5")
+
+    assert store.resolve(RunSource(run_id=logged.run_id, path="model"), name=None).run_id == logged.run_id
+
+
+def database_of(request: pytest.FixtureRequest) -> Path:
+    return Path(request.getfixturevalue("in_sqlite").tracking_uri.removeprefix("sqlite:///"))
+
+
+RECORDS = {
+    "no YAML": b"{",
+    "a list": b"[]",
+    "an object of Python": b"!!python/object/apply:os.getcwd []",
+    "another run": b"run_id: other\nexperiment_id: '0'\n",
+    "another experiment": b"run_id: %s\nexperiment_id: '1'\n" % SOURCE.run_id.encode(),
+    "endless": b"a" * (4 * 1024 * 1024 + 1),
+    "not UTF-8": b"run_id: \xff\n",
+}
+
+
+@pytest.mark.parametrize("content", RECORDS.values(), ids=RECORDS)
+def test_resolve__damaged_file_store__names_the_file_and_not_its_content(
+    open_store: OpenStore, tmp_path: Path, content: bytes
+) -> None:
+    folder = tmp_path / "mlruns" / "0" / SOURCE.run_id
+    folder.mkdir(parents=True)
+    (folder / "meta.yaml").write_bytes(content)
+
+    with pytest.raises(TrackingServerFailed) as caught:
+        open_store("mlruns").resolve(SOURCE, name=None)
+
+    assert str(caught.value).splitlines()[0] == f"{folder / 'meta.yaml'} is not the record that MLflow keeps there."
+
+
+def test_resolve__what_looks_like_a_run_in_a_models_artifacts__run_not_found(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mlruns" / "0" / "0123456789abcdef0123456789abcdef" / "artifacts" / SOURCE.run_id
+    folder.mkdir(parents=True)
+    (folder / "meta.yaml").write_text(f"run_id: {SOURCE.run_id}\nexperiment_id: artifacts\nartifact_uri: /etc\n")
+
+    with pytest.raises(RunNotFound):
+        open_store("mlruns").resolve(SOURCE, name=None)
 
 
 def test_resolve__database_of_another_program__told_and_not_filled(open_store: OpenStore, tmp_path: Path) -> None:

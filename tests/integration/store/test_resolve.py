@@ -178,7 +178,7 @@ def test_resolve__heavy_model_over_http__a_few_kilobytes(on_server: Logged, open
         assert 1_000 < counter.received_bytes < 200_000
 
 
-def test_resolve__over_http__mlflow_is_not_imported(on_server: Logged, tmp_path: Path) -> None:
+def test_resolve__any_store__mlflow_is_not_imported(logged: Logged, tmp_path: Path) -> None:
     """What the doctor's budget of CPU rests on."""
     script = (
         "import sys\n"
@@ -187,10 +187,10 @@ def test_resolve__over_http__mlflow_is_not_imported(on_server: Logged, tmp_path:
         "from tests.fakes.platform import RecordingPlatform\n"
         "store = MlflowStore(sys.argv[1], {}, RecordingPlatform())\n"
         "model = store.resolve(RunSource(run_id=sys.argv[2], path='model'), name=None)\n"
-        "print(model.facts.has_pyfunc, [name for name in ('mlflow', 'pandas', 'numpy') if name in sys.modules])\n"
+        "print(model.facts.has_pyfunc, [name for name in ('mlflow', 'sqlalchemy', 'pandas', 'numpy') if name in sys.modules])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, on_server.tracking_uri, on_server.run_id],
+        [sys.executable, "-c", script, logged.tracking_uri, logged.run_id],
         check=False,
         capture_output=True,
         text=True,
@@ -206,7 +206,7 @@ def resolve_run(store_of: OpenStore, logged: Logged) -> ModelRef:
     return store_of(logged.tracking_uri).resolve(RunSource(run_id=logged.run_id, path="model"), name=None)
 
 
-def test_resolve__file_store__one_notice_and_the_override_gone(
+def test_resolve__file_store__one_notice_and_the_surroundings_as_before(
     in_files: Logged, open_store: OpenStore, platform: object
 ) -> None:
     before = dict(os.environ)
