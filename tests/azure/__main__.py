@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+from tests.azure import backends, environments
+from tests.azure.inference import InferenceServer
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 
 _SAVE_EVERY_S = 5.0
@@ -21,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--folder", type=Path, default=Path(".azure-emulator"), help="where it keeps its state")
     parser.add_argument("--port", type=int, default=0, help="the proxy's port (default: a free one)")
+    parser.add_argument("--no-serving", action="store_true", help="services are states alone; scoring answers 501")
     parser.add_argument("--verbose", action="store_true", help="write every exchange to standard error")
     return parser
 
@@ -51,6 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     with Emulator(folder, port=options.port) as azure:
         azure.cloud.load()
+        if not options.no_serving:
+            server = InferenceServer()
+            azure.cloud.live(backends.Serving).backend = server
+            azure.cloud.live(environments.Building).builder = server.environments
         _print_environment(azure)
         told = 0
         while not stopped.wait(_SAVE_EVERY_S):

@@ -47,12 +47,16 @@ class Backend(Protocol):
 
 
 class StartFailed(Exception):
-    """The service's code crashed, or its environment could not be built. `log` is what its container printed."""
+    """The service's code crashed. `log` is what its container printed."""
 
     def __init__(self, log: str, *, message: str = "") -> None:
         super().__init__(message or "the service did not start")
         self.log = log
         self.message = message
+
+
+class BuildFailed(StartFailed):
+    """The environment could not be built; `log` is the build's."""
 
 
 class Start:

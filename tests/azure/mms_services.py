@@ -77,7 +77,7 @@ def _visit(request: Request, params: Params, cloud: Cloud, verb: str) -> tuple[V
 
 def _accepted(found: Visit, operation: Operation, status: int = 202) -> Response:
     location = f"{found.base}/modelmanagement/v1.0{found.workspace.id}/operations/{operation.id}"
-    return mms.empty(found, status, {"Operation-Location": location})
+    return mms.empty(found, status, {"Operation-Location": location, **arm_operations.retry_after(found.cloud)})
 
 
 def _invalid(found: Visit, code: str, text: str) -> Refusal:

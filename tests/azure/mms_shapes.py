@@ -61,6 +61,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "versions": {},
     },
 }
+# What model management's REST model of an environment has. azureml-core sends more (`databricks`), which no model of an
+# answer knows.
+_ENVIRONMENT = {"name", "version", "python", "environmentVariables", "docker", "spark", "inferencingStackVersion", "r"}
 # Never told again.
 _SECRET = {"keys", "overwrite", "dnsNameLabel", "location", "sslKey"}
 
@@ -116,10 +119,17 @@ def rendered(cloud: Cloud, workspace: Workspace, service: Service, *, expands: b
         counts = dict.fromkeys(("desiredReplicas", "updatedReplicas", "availableReplicas"), replicas)
         found["deploymentStatus"] = {**counts, "error": None}
     if expands:
-        found["environmentImageRequest"] = image
+        found["environmentImageRequest"] = _told(image)
         found["models"] = _models(cloud, workspace, image)
         found["modelConfigMap"] = {}
     return found
+
+
+def _told(image: dict[str, Any] | None) -> dict[str, Any] | None:
+    if image is None or not image.get("environment"):
+        return image
+    known = {name: value for name, value in image["environment"].items() if name in _ENVIRONMENT}
+    return {**image, "environment": known}
 
 
 def _models(cloud: Cloud, workspace: Workspace, image: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -144,7 +154,7 @@ def _versions(cloud: Cloud, workspace: Workspace, service: Service, whole: dict[
             "authEnabled": whole["authEnabled"],
             "aadAuthEnabled": whole["aadAuthEnabled"],
             "deploymentType": "HttpRealtimeEndpoint",
-            "environmentImageRequest": image,
+            "environmentImageRequest": _told(image),
             "models": _models(cloud, workspace, image),
         }
     return {"versions": told}

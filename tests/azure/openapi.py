@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.azure import client_models
 from tests.azure.deviations import NAMED, Named
 from tests.azure.messages import Request, Response
 from tests.azure.schemas import Direction, Finding, Schema, Schemas, SpecFile, SpecFiles
@@ -96,12 +97,15 @@ class Tally:
 
 
 class Contract:
-    """The OpenAPI files under a wire folder, loaded by version when a request first speaks it."""
+    """The OpenAPI files under a wire folder, loaded by version when a request first speaks it.
 
-    def __init__(self, wire: Path, named: Sequence[Named] = NAMED) -> None:
+    `files_alone` leaves out what Microsoft's own clients' models add to the data plane's files.
+    """
+
+    def __init__(self, wire: Path, named: Sequence[Named] = NAMED, *, files_alone: bool = False) -> None:
         self._specs = wire / "specs" / "specification"
         self._named = named
-        self._files = SpecFiles()
+        self._files = SpecFiles() if files_alone else SpecFiles(client_models.overlay(wire))
         self._schemas = {direction: Schemas(self._files, direction) for direction in Direction}
         self._operations: dict[tuple[str, str], list[Operation]] = {}
         self._lock = threading.Lock()

@@ -15,6 +15,7 @@ from tests.azure import (
     mlflow_tracking,
     mms_models,
     mms_services,
+    registries,
     webservice_scoring,
 )
 from tests.azure.arm import rooms as arm
@@ -35,6 +36,8 @@ ROOMS: tuple[Room, ...] = (
     environments.room,
     mms_models.room,
     mms_services.room,
+    registries.room,
+    registries.storage,
     webservice_scoring.room,
     webservice_scoring.clusters,
 )

@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -64,9 +65,9 @@ class Finding:
 class SpecFile:
     """One swagger file; what it refers to in others is found through its SpecFiles."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: Schema) -> None:
         self.path = path
-        self.content: Schema = json.loads(path.read_text(encoding="utf-8"))
+        self.content = content
 
     @cached_property
     def says_nullable(self) -> bool:
@@ -75,19 +76,26 @@ class SpecFile:
 
 
 class SpecFiles:
-    def __init__(self) -> None:
+    """The files, read once; `extend` may add to what each says."""
+
+    def __init__(self, extend: Callable[[Path, Schema], Schema] = lambda path, content: content) -> None:
+        self._extend = extend
         self._files: dict[Path, SpecFile] = {}
 
     def file(self, path: Path) -> SpecFile:
         path = path.resolve()
         if path not in self._files:
-            self._files[path] = SpecFile(path)
+            self._files[path] = SpecFile(path, self._extend(path, json.loads(path.read_text(encoding="utf-8"))))
         return self._files[path]
 
     def resolve(self, here: SpecFile, reference: str) -> tuple[SpecFile, str, Schema]:
         """The file, the name and the value that a `$ref` means."""
         where, _, pointer = reference.partition("#")
-        file = self.file(here.path.parent / where) if where else here
+        path = here.path.parent / where if where else here.path
+        if not path.exists():
+            # subscriptions.json means common types in a version that was not carried along: nothing is known, so nothing is closed.
+            return SpecFile(path.resolve(), {}), pointer, {}
+        file = self.file(path)
         value: Any = file.content
         for part in pointer.strip("/").split("/"):
             value = value[part.replace("~1", "/").replace("~0", "~")]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.azure import mms_errors, mms_starting
 from tests.azure.arm.workspaces import Key, Workspace
-from tests.azure.backends import Serving, StartFailed
+from tests.azure.backends import BuildFailed, Serving, StartFailed
 from tests.azure.clock import iso8601, utc
 from tests.azure.state import Cloud
 from tests.azure.transitions import Progress, Stage, after_polls
@@ -197,6 +197,9 @@ def _start_error(cloud: Cloud, operation: Operation, error: BaseException) -> di
         cloud.fail("emulator-error", f"the serving backend failed: {type(error).__name__}: {error}")
         return mms_errors.flat("InternalServerError", 500, "An internal server error occurred.")
     operation.extra = {"log": error.log, **operation.extra}
+    if isinstance(error, BuildFailed):
+        operation.extra["sub_operation"] = "BuildEnvironment"
+        return mms_errors.BUILD_FAILED
     return mms_errors.crash("ACI" if service.kind == ACI else "AKS", service.name)
 
 

@@ -140,17 +140,19 @@ def patch_deployment(request: Request, params: Params, cloud: Cloud) -> Response
     if found.version == "2022-02-01-preview":
         allowed |= {"properties", "kind", "location", "identity"}
     refused = sorted(set(body) - allowed)
-    refused += sorted(f"properties.{name}" for name in set(body.get("properties") or {}) - {"endpointComputeType"})
+    changed = body.get("properties") or {}
+    if found.version != "2022-02-01-preview":
+        refused += sorted(f"properties.{name}" for name in set(changed) - {"endpointComputeType"})
     if refused:
         text = f"Could not find member '{refused[0]}' on an update of an online deployment (api-version {found.version}): use PUT."
         raise found.bad_request(("InvalidProperty", text))
     _require_idle(found, endpoint, deployment)
     capacity = capacity_of(body, deployment)
     if not deployment.is_kubernetes:
-        check_size(found, deployment, None, capacity)
+        check_size(found, deployment, changed.get("instanceType"), capacity)
     scales = capacity != deployment.capacity
-    deployment.capacity = capacity
-    deployment.tags = dict(body["tags"]) if body.get("tags") is not None else deployment.tags
+    # azureml-mlflow sends a whole deployment here; what it leaves out stays.
+    _written(found, endpoint, deployment, deployment.id, {**body, "properties": {**deployment.properties, **changed}})
     _hold(cloud, deployment)
     begin(found, deployment, "online-deployment-scale" if scales else "online-deployment-update")
     return found.reply(None, status=202, did="resource", headers=deployment.operation.headers(cloud))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.azure import world
-from tests.azure.arm import answers, operations
+from tests.azure.arm import answers, operations, versions
 from tests.azure.faults import Answer, Rule, html_error
 from tests.azure.messages import Request, Response
 from tests.azure.state import Cloud
@@ -26,17 +26,24 @@ _GATEWAY = {
 }
 
 
+Make = Callable[[Request, Cloud], Response]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """An answer in place of the room's; `path` and `method` say to what."""
 
     path: str
     method: str
-    make: Callable[[Request], Response]
+    make: Make
 
     def lay(self, cloud: Cloud, *, times: int | None = 1) -> Rule:
         return cloud.faults.add(
-            Answer(response=self.make), host="management.azure.com", method=self.method, path=self.path, times=times
+            Answer(response=lambda request: self.make(request, cloud)),
+            host=versions.HOST,
+            method=self.method,
+            path=self.path,
+            times=times,
         )
 
 
@@ -51,7 +58,7 @@ class Ended:
         cloud.scripts.add(self.kind, after_polls(1, "Updating", "Failed", error=self.error), times=times)
 
 
-def _arm(status: int, code: str, message: str, **headers: str) -> Callable[[Request], Response]:
+def _arm(status: int, code: str, message: str, **headers: str) -> Make:
     """ARM itself answers."""
     value = {"error": {"code": code, "message": message}}
     told = {
@@ -59,48 +66,45 @@ def _arm(status: int, code: str, message: str, **headers: str) -> Callable[[Requ
         "x-ms-failure-cause": "gateway",
         **{name.replace("_", "-"): text for name, text in headers.items()},
     }
-    return lambda request: Response.json(value, status=status, headers=told)
+    return lambda request, cloud: Response.json(value, status=status, headers=told)
 
 
-def _missing(request: Request) -> Response:
+def _missing(request: Request, cloud: Cloud) -> Response:
     parts = request.path.partition("/Microsoft.MachineLearningServices/")[2]
     group = request.path.split("/")[4] if request.path.count("/") > 4 else world.RESOURCE_GROUP
     return answers.resource_not_found(parts.rpartition("/")[0], parts.rpartition("/")[2], group).response
 
 
-def _service(status: int, code: str, message: str, *details: tuple[str, str]) -> Callable[[Request], Response]:
+def _service(status: int, code: str, message: str, *details: tuple[str, str]) -> Make:
     """The machine learning service behind ARM answers."""
 
-    def make(request: Request) -> Response:
-        inner = [{"code": one, "message": text, "details": [], "additionalInfo": []} for one, text in details]
-        info = [{"type": "ComponentName", "info": {"value": "managementfrontend"}}]
-        value = {"error": {"code": code, "message": message, "details": inner, "additionalInfo": info}}
-        return Response.json(
-            value, status=status, headers=answers.service_headers(world.REGION, did="error", kind="error")
-        )
+    def make(request: Request, cloud: Cloud) -> Response:
+        return answers.service_refusal(cloud, world.REGION, status, code, message, *details).response
 
     return make
 
 
-def _not_found(code: str, text: str, *, outer: str = "NotFound") -> Callable[[Request], Response]:
+def _not_found(code: str, text: str, *, outer: str = "NotFound") -> Make:
     return _service(404, outer, "The specified resource was not found.", (code, text))
 
 
-def _plain(status: int, code: str, message: str) -> Callable[[Request], Response]:
+def _plain(status: int, code: str, message: str) -> Make:
     headers = answers.service_headers(world.REGION, did="error", kind="error")
-    return lambda request: Response.json({"error": {"code": code, "message": message}}, status=status, headers=headers)
+    return lambda request, cloud: Response.json(
+        {"error": {"code": code, "message": message}}, status=status, headers=headers
+    )
 
 
-def _expired(request: Request) -> Response:
+def _expired(request: Request, cloud: Cloud) -> Response:
     text = "The access token expiry UTC time '8/20/2024 4:48:47 PM' is earlier than current UTC time '8/20/2024 4:48:47 PM'."
     challenge = 'Bearer authorization_uri="https://login.windows.net/", error="invalid_token", error_description="The access token has expired."'
-    return _arm(401, "ExpiredAuthenticationToken", text, WWW_Authenticate=challenge)(request)
+    return _arm(401, "ExpiredAuthenticationToken", text, WWW_Authenticate=challenge)(request, cloud)
 
 
-def _forbidden(request: Request) -> Response:
+def _forbidden(request: Request, cloud: Cloud) -> Response:
     scope = request.path
     text = f"The client '{world.CLIENT_ID}' with object id '{world.CLIENT_OBJECT_ID}' does not have authorization to perform action 'Microsoft.MachineLearningServices/workspaces/read' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
-    return _arm(403, "AuthorizationFailed", text)(request)
+    return _arm(403, "AuthorizationFailed", text)(request, cloud)
 
 
 _WORKSPACE = r"/workspaces/[^/]+$"
@@ -166,7 +170,7 @@ CATALOGUE: dict[str, Refused | Ended] = {
             "The network connectivity issue encountered for 'Microsoft.MachineLearningServices'; cannot fulfill the request.",
         ),
     ),
-    "arm-504-html": Refused(path="", method="*", make=lambda request: _html()),
+    "arm-504-html": Refused(path="", method="*", make=lambda request, cloud: _html()),
     "ws-not-found": Refused(path=_WORKSPACE, method="GET", make=_missing),
     "mir-name-taken": Refused(
         path=_ENDPOINT,

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from tests.azure.arm import asset_uris, assets, operations
 from tests.azure.arm.workspaces import Workspace
-from tests.azure.backends import Serving, Spec, StartFailed
+from tests.azure.backends import BuildFailed, Serving, Spec, StartFailed
 from tests.azure.state import Cloud
 
 if TYPE_CHECKING:
     from tests.azure.arm.deployments import Deployment
 
+# The documented code; the wording is ours.
+_BUILD_FAILED = {
+    "code": "ImageBuildFailure",
+    "message": "The image of the environment could not be built. Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-imagebuildfailure",
+}
 _INSTANCE = (
     "Instance status:\nSystemSetup: Succeeded\nUserContainerImagePull: Succeeded\nModelDownload: Succeeded\n"
     "UserContainerStart: {start}\n\nContainer logs:\n"
@@ -54,6 +59,8 @@ def _spec(cloud: Cloud, workspace: Workspace, deployment: Deployment, key: str) 
 
 
 def error_of(cloud: Cloud, error: BaseException) -> dict[str, Any]:
+    if isinstance(error, BuildFailed):
+        return dict(_BUILD_FAILED)
     if isinstance(error, StartFailed):
         return {**operations.CRASHED, "message": error.message} if error.message else dict(operations.CRASHED)
     cloud.fail("emulator-error", f"the serving backend failed: {type(error).__name__}: {error}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -13,7 +15,15 @@ from tests.azure import openapi
 from tests.azure.clock import FakeClock
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 from tests.azure.state import Cloud
+from tests.azure.tests.measure import Count, Measure
 
+_MEASURE = pytest.StashKey[Measure | None]()
+# What the workers of pytest-xdist counted, and this process itself.
+_COUNT = pytest.StashKey[Count]()
+# azureml-core reads its patience when it is imported, which is before any test begins.
+os.environ["AZUREML_DEFAULT_RETRIES"] = "1"
+for _name in ("AZUREML_DEFAULT_BACKOFF", "AZUREML_DEFAULT_500_BACKOFF", "AZUREML_DEFAULT_503_BACKOFF"):
+    os.environ[_name] = "0"
 _CREDENTIALS = ("AZURE_", "ACTIONS_", "GITHUB_", "IDENTITY_", "MSI_", "IMDS_")
 
 
@@ -24,7 +34,9 @@ def session_azure() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def azure(session_azure: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Emulator]:
+def azure(
+    session_azure: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Emulator]:
     """The emulator with a fresh cloud, and this process's environment set so that clients in it meet nothing else."""
     session_azure.reset()
     for name in [name for name in os.environ if name.startswith(_CREDENTIALS) or name in UNWANTED_VARIABLES]:
@@ -33,6 +45,8 @@ def azure(session_azure: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))
     yield session_azure
+    if (measure := request.config.stash[_MEASURE]) is not None:
+        measure.take(request.path.stem, session_azure.cloud)
     session_azure.assert_clean()
 
 
@@ -64,7 +78,37 @@ def wire() -> Path:
     return folder
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    folder = openapi.wire_folder()
+    config.stash[_MEASURE] = Measure(folder) if folder else None
+    config.stash[_COUNT] = Count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if counted := getattr(node, "workeroutput", {}).get("data_plane"):
+        node.config.stash[_COUNT].add(Count(**counted))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A whole run that departs from Microsoft's files more than it may has failed."""
+    count = session.config.stash[_COUNT]
+    if (measure := session.config.stash[_MEASURE]) is not None:
+        count.add(measure.count)
+    if hasattr(session.config, "workeroutput"):
+        told = asdict(count) | {"modules": sorted(count.modules), "operations": sorted(count.operations)}
+        session.config.workeroutput["data_plane"] = told
+    elif count.is_whole and not count.is_within and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "MLAZ_WIRE" in str(report.longrepr)]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests were not run: Microsoft's files are not here (MLAZ_WIRE)")
+    count = terminalreporter.config.stash[_COUNT]
+    for line in count.lines() if count.exchanges else ():
+        terminalreporter.write_line(line)
+    if count.is_whole and not count.is_within:
+        terminalreporter.write_line("that is more than the 5 % that may deviate", red=True)

@@ -1,4 +1,7 @@
-"""MLflow 3 with azureml-mlflow, unpatched: runs, artifacts and the registry, with what Azure lacks of them."""
+"""MLflow with azureml-mlflow, unpatched: runs, artifacts and the registry, with what Azure lacks of them.
+
+Written for MLflow 3 and for 2.22, which test_mlflow2.py runs it with.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,11 @@ from tests.azure.state import Cloud
 
 mlflow = pytest.importorskip("mlflow", reason="needs requirements/azure-tests.txt")
 pytest.importorskip("azureml.mlflow")
+
+_IS_3 = not mlflow.__version__.startswith("2.")
+only_mlflow_2 = pytest.mark.skipif(_IS_3, reason="MLflow 2 alone: it asks nothing of logged models")
+only_mlflow_3 = pytest.mark.skipif(not _IS_3, reason="MLflow 3 alone: it asks for logged models, which Azure has not")
+NO_LOGGED_MODELS = r"/logged-models/search failed with error code 404 != 200. Response body: ''"
 
 URI = f"azureml://{world.REGION}.api.azureml.ms/mlflow/v2.0{world.WORKSPACE_SCOPE}"
 
@@ -146,13 +154,39 @@ def test_model_version__with_nothing_at_its_source__is_refused(client: Any, run:
         client.create_model_version("empty", f"{run.info.artifact_uri}/nothing", run.info.run_id)
 
 
+@only_mlflow_3
 def test_register_model__by_a_runs_uri__fails_and_leaves_an_empty_model(client: Any, run: Any, model: Path) -> None:
     client.log_artifacts(run.info.run_id, str(model), "model")
-    with pytest.raises(mlflow.exceptions.MlflowException):
+    with pytest.raises(mlflow.exceptions.MlflowException, match=NO_LOGGED_MODELS):
         mlflow.register_model(f"runs:/{run.info.run_id}/model", "left")
     assert client.get_registered_model("left").latest_versions == []
 
 
+@only_mlflow_2
+def test_register_model__by_a_runs_uri__succeeds_with_mlflow_2(client: Any, run: Any, model: Path) -> None:
+    client.log_artifacts(run.info.run_id, str(model), "model")
+    version = mlflow.register_model(f"runs:/{run.info.run_id}/model", "churn")
+    assert (version.version, version.source) == ("1", f"{run.info.artifact_uri}/model")
+
+
+@only_mlflow_3
+def test_artifacts__listed_below_a_path__fail_with_mlflow_3(client: Any, run: Any, model: Path) -> None:
+    client.log_artifacts(run.info.run_id, str(model), "model")
+    assert [one.path for one in client.list_artifacts(run.info.run_id)] == ["model"]
+    with pytest.raises(mlflow.exceptions.MlflowException, match=NO_LOGGED_MODELS):
+        client.list_artifacts(run.info.run_id, "model")
+
+
+@only_mlflow_2
+def test_artifacts__listed_below_a_path__are_told_with_mlflow_2(client: Any, run: Any, model: Path) -> None:
+    client.log_artifacts(run.info.run_id, str(model), "model")
+    assert sorted(one.path for one in client.list_artifacts(run.info.run_id, "model")) == [
+        "model/MLmodel",
+        "model/model.pkl",
+    ]
+
+
+@only_mlflow_3
 def test_logged_models__of_any_kind__answer_an_empty_404(client: Any, run: Any, cloud: Cloud) -> None:
     with pytest.raises(mlflow.exceptions.MlflowException):
         client.create_logged_model(run.info.experiment_id, "m")
