@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
 from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceStartFailed, SmokeTestFailed
@@ -26,21 +27,29 @@ from mlaz_ci.models import (
 from mlaz_ci.plan import (
     AwaitHealthy,
     BuildEnvironment,
+    Change,
+    CreateService,
     DeleteService,
     FetchModel,
     Plan,
+    RegisterModel,
     RestartDeployment,
+    RestoreDeployment,
     RetireDeployment,
+    ShareTraffic,
     ShiftTraffic,
     StartDeployment,
     Step,
+    Together,
+    UpdateDeployment,
     Verify,
 )
 from mlaz_ci.polling import wait_until_settled
-from mlaz_ci.ports import Clock, ModelStore, Platform, Progress, Serving
+from mlaz_ci.ports import Clock, Endpoints, InPlace, ModelRegistry, ModelStore, Platform, Progress, Serving
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
+_PortT = TypeVar("_PortT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +61,10 @@ class Ports:
     platform: Platform
     clock: Clock
     models_folder: Path
+    registry: ModelRegistry | None = None
+    in_place: InPlace | None = None
+    endpoints: Endpoints | None = None
+    """None are those that the target's rules never plan for."""
 
 
 @dataclass(kw_only=True)
@@ -66,7 +79,9 @@ class Execution:
     notes: list[str] = field(default_factory=list)
     smoke_test: ScoreResponse | None = None
     is_unverified: bool = False
+    has_changed: bool = False
     has_shifted: bool = False
+    registered: ModelRef | None = None
     _download: _Download | None = None
 
     def carry_out(self, plan: Plan) -> None:
@@ -80,7 +95,7 @@ class Execution:
 
     def _undo(self, steps: Sequence[Step]) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
-        if not self.mutations:
+        if not self.has_changed:
             return
         for step in steps:
             try:
@@ -89,23 +104,47 @@ class Execution:
                 self.left_behind.append(f"Could not {step.describe()}: {error.what}")
 
     def _carry_out_step(self, step: Step) -> None:
-        serving = self.ports.serving
         match step:
+            case Together():
+                self._together(step.steps)
             case FetchModel():
                 self._download = _Download(self.ports, step.model)
+            case RegisterModel():
+                self._register(step)
             case BuildEnvironment():
                 self._build(step.lock)
-            case StartDeployment():
-                self._start(step.spec)
-            case RestartDeployment():
-                self._record("started", f"{step.service_name}/{step.deployment_name}")
-                serving.start(step.service_name, step.deployment_name)
             case AwaitHealthy():
                 with self._phase("start the service"):
                     self._await_healthy(step)
             case Verify():
                 with self._phase("smoke test"):
                     self._verify(step)
+            case _:
+                self._change(step)
+
+    def _change(self, step: Change) -> None:
+        """The steps that change a service; each is on record before it begins."""
+        serving = self.ports.serving
+        match step:
+            case CreateService():
+                self._record("created", step.spec.service_name)
+                with self._phase("create the endpoint"):
+                    _known(self.ports.endpoints).create_service(step.spec)
+            case StartDeployment():
+                self._start(step.spec)
+            case UpdateDeployment():
+                spec = self._with_registered(step.spec)
+                self._record("updated", f"{spec.service_name}/{spec.deployment_name}")
+                _known(self.ports.in_place).update(spec)
+            case RestoreDeployment():
+                self._record("put back", f"{step.service_name}/{step.deployment_name}")
+                _known(self.ports.in_place).restore(step.service_name, step.deployment_name)
+            case RestartDeployment():
+                self._record("started", f"{step.service_name}/{step.deployment_name}")
+                serving.start(step.service_name, step.deployment_name)
+            case ShareTraffic():
+                self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
+                _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
             case ShiftTraffic():
                 self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
                 self.has_shifted = True
@@ -121,8 +160,16 @@ class Execution:
             case _:
                 assert_never(step)
 
-    def _record(self, what: str, subject: str) -> None:
+    def _together(self, steps: Sequence[Step]) -> None:
+        """All end before the first failure is raised, so that nothing goes on behind an undo."""
+        with ThreadPoolExecutor(max_workers=len(steps)) as pool:
+            futures = [pool.submit(self._carry_out_step, step) for step in steps]
+        for future in futures:
+            future.result()
+
+    def _record(self, what: str, subject: str, *, changes_service: bool = True) -> None:
         # Before the call: what may have been done must be on record even if the process dies in it.
+        self.has_changed = self.has_changed or changes_service
         self.mutations.append(Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject))
 
     @contextmanager
@@ -137,15 +184,31 @@ class Execution:
 
     def _build(self, lock: Lock) -> None:
         with self._phase("build the environment") as progress:
-            self.ports.serving.build_environment(lock, progress)
+            self.ports.serving.build_environment(lock, progress, deadline_s=self.deadline_s)
 
-    def _start(self, spec: DeploymentSpec) -> None:
+    def _register(self, step: RegisterModel) -> None:
+        folder = None if step.model.is_in_workspace else self._folder_of(step.model)
+        with self._phase("register the model") as progress:
+            registered = _known(self.ports.registry).register(
+                step.model, tags=step.tags, folder=folder, progress=progress
+            )
+        if registered.version != step.model.version:
+            self._record("registered", registered.label, changes_service=False)
+        self.registered = registered
+
+    def _with_registered(self, spec: DeploymentSpec) -> DeploymentSpec:
+        return replace(spec, model=self.registered) if self.registered else spec
+
+    def _folder_of(self, model: ModelRef) -> Path:
         with self._phase("wait for the model's files"):
             left_s = max(0.0, self.deadline_s - self.ports.clock.now_s())
             download = self._download
-            folder = download.wait(left_s) if download else model_folder(self.ports.models_folder, spec.model)
+            return download.wait(left_s) if download else model_folder(self.ports.models_folder, model)
+
+    def _start(self, spec: DeploymentSpec) -> None:
+        folder = None if self.registered else self._folder_of(spec.model)
         self._record("created", f"{spec.service_name}/{spec.deployment_name}")
-        self.ports.serving.stage(spec, folder)
+        self.ports.serving.stage(self._with_registered(spec), folder)
         self.ports.serving.start(spec.service_name, spec.deployment_name)
 
     def _await_healthy(self, step: AwaitHealthy) -> None:
@@ -199,6 +262,11 @@ class Execution:
             return self.ports.serving.logs(service_name, deployment_name, tail_lines=_LOG_TAIL_LINES)
         except MlazError as error:
             return f"(the log could not be read: {error.what})"
+
+
+def _known(port: _PortT | None) -> _PortT:
+    assert port is not None, "a plan names only what its target's rules know the serving side to have"
+    return port
 
 
 def _smoke_test_problem(step: Verify, answer: ScoreResponse) -> str | None:

@@ -41,9 +41,12 @@ def run_command_line(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     environ = dict(os.environ)
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=is_terminal)
-    attempt = _Attempt(environ, platform, {"command": next(iter(arguments), "")})
-    return _run(attempt, lambda: parse_command_line(arguments, environ), platform.style)
+    command = next(iter(arguments), "")
+    is_invoke = command == Command.INVOKE
+    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=is_terminal, has_outputs=not is_invoke)
+    attempt = _Attempt(environ, platform, {"command": command})
+    show_body = platform.answer if is_invoke else None
+    return _run(attempt, lambda: parse_command_line(arguments, environ), platform.style, show_body=show_body)
 
 
 class _Attempt:
@@ -83,11 +86,19 @@ class _Attempt:
         )
 
 
-def _run(attempt: _Attempt, read_given: Callable[[], Mapping[str, str]], style: Style = PLAIN) -> int:
+def _run(
+    attempt: _Attempt,
+    read_given: Callable[[], Mapping[str, str]],
+    style: Style = PLAIN,
+    *,
+    show_body: Callable[[bytes], None] | None = None,
+) -> int:
+    """`show_body` takes what a service answered, where that is not to stand in the text."""
     try:
         try:
             _let_signals(_interrupt)
-            report = report_outcome(attempt.run(read_given), style=style, now=SystemClock().utc_now())
+            outcome = attempt.run(read_given)
+            report = report_outcome(outcome, style=style, now=SystemClock().utc_now(), with_body=show_body is None)
         finally:
             _let_signals(signal.SIG_IGN)  # what follows tells how it ended, and must come to its end
     except HelpAsked as asked:
@@ -102,6 +113,8 @@ def _run(attempt: _Attempt, read_given: Callable[[], Mapping[str, str]], style: 
         bug = Bug(f"{type(error).__name__}: {error}", log=traceback.format_exc())
         report = report_failure(attempt.failure(bug), style=style)
     _show(report, attempt.platform)
+    if show_body and report.body is not None:
+        show_body(report.body)
     return report.exit_code
 
 

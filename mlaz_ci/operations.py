@@ -104,6 +104,7 @@ class Job:
     def resolve_and_check(self) -> tuple[ModelRef, Lock]:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
+        self.find(self.rules.findings)
         with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
         self.ports.platform.info(f"Model: {self.model.label}")
@@ -329,6 +330,16 @@ def _rollback(job: Job) -> Outcome:
     return job.outcome(plan, job.execute(plan), before)
 
 
+def _end_canary(job: Job) -> Outcome:
+    job.rules.check_service_name(job.request.service_name)
+    before = job.ports.serving.snapshot(job.request.service_name)
+    is_promote = job.request.command is Command.PROMOTE
+    plan = (job.rules.plan_promote if is_promote else job.rules.plan_reject)(job.request, before)
+    if job.request.dry_run:
+        return replace(_outcome_of_service(job.request, Status.PLANNED, before.service), plan=plan.describe())
+    return job.outcome(plan, job.execute(plan), before)
+
+
 _VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
     Command.DEPLOY: _deploy,
     Command.DOCTOR: _doctor,
@@ -336,4 +347,6 @@ _VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
     Command.STATUS: _status,
     Command.INVOKE: _invoke,
     Command.ROLLBACK: _rollback,
+    Command.PROMOTE: _end_canary,
+    Command.REJECT: _end_canary,
 }

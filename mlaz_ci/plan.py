@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlaz_ci.models import DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
@@ -25,6 +26,28 @@ class BuildEnvironment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RegisterModel:
+    """Make the model a version of the workspace's registry: by reference where its bytes lie there, else by upload."""
+
+    model: ModelRef
+    tags: Mapping[str, str]
+
+    def describe(self) -> str:
+        how = "by reference; no byte of it passes through here" if self.model.is_in_workspace else "by upload"
+        return f'register the model {self.model.label} as "{self.model.name}" ({how}), unless it is there'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateService:
+    """Create the endpoint that deployments are put into."""
+
+    spec: DeploymentSpec
+
+    def describe(self) -> str:
+        return f'create the endpoint "{self.spec.service_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StartDeployment:
     """Stage the files and start the deployment where no user's request reaches it."""
 
@@ -32,6 +55,27 @@ class StartDeployment:
 
     def describe(self) -> str:
         return f'start deployment "{self.spec.deployment_name}" of service "{self.spec.service_name}", without traffic'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateDeployment:
+    """Change the service in place: the URI and the keys stay, and the new deployment serves before it is verified."""
+
+    spec: DeploymentSpec
+
+    def describe(self) -> str:
+        return f'update service "{self.spec.service_name}" in place to deployment "{self.spec.deployment_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestoreDeployment:
+    """Put back in place what the service served before."""
+
+    service_name: str
+    deployment_name: str
+
+    def describe(self) -> str:
+        return f'put deployment "{self.deployment_name}" of service "{self.service_name}" back in place'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +122,18 @@ class ShiftTraffic:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShareTraffic:
+    """Give the deployment a share; what the others have shrinks in proportion."""
+
+    service_name: str
+    deployment_name: str
+    percent: int
+
+    def describe(self) -> str:
+        return f'give {self.percent} % of the traffic of service "{self.service_name}" to deployment "{self.deployment_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RetireDeployment:
     """Drain and stop; with `keep_files` it can be started again by a rollback."""
 
@@ -98,17 +154,28 @@ class DeleteService:
         return f'stop and delete service "{self.service_name}" with its deployments'
 
 
-Step = (
-    FetchModel
-    | BuildEnvironment
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Together:
+    """Steps that need nothing of each other: carried out at once, ended when all have ended."""
+
+    steps: tuple[Step, ...]
+
+    def describe(self) -> str:
+        return "at once: " + "; ".join(step.describe() for step in self.steps)
+
+
+Change = (
+    CreateService
     | StartDeployment
+    | UpdateDeployment
+    | RestoreDeployment
     | RestartDeployment
-    | AwaitHealthy
-    | Verify
+    | ShareTraffic
     | ShiftTraffic
     | RetireDeployment
     | DeleteService
 )
+Step = FetchModel | RegisterModel | BuildEnvironment | AwaitHealthy | Verify | Together | Change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

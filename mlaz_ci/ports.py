@@ -117,6 +117,20 @@ class Resolver(Protocol):
         ...
 
 
+class ModelRegistry(Protocol):
+    """The registry of the Azure workspace that serves."""
+
+    def register(
+        self, model: ModelRef, *, tags: Mapping[str, str], folder: Path | None, progress: Progress
+    ) -> ModelRef:
+        """The same model with its registered name and version; reused where that model is registered already.
+
+        `folder` holds the model's bytes where they are to be uploaded. Never leaves a registered model without a version.
+        Raises AzureFailed, RoleMissing, …
+        """
+        ...
+
+
 class Serving(Protocol):
     """A serving side: where services live. Every call names the service; the port holds no state of its own."""
 
@@ -124,19 +138,27 @@ class Serving(Protocol):
 
     def services(self) -> Sequence[str]: ...
 
-    def build_environment(self, lock: Lock, progress: Progress) -> None:
-        """Make the locked environment, or find it. Raises EnvironmentBuildFailed, PythonNotAvailable, DiskFull."""
+    def build_environment(self, lock: Lock, progress: Progress, *, deadline_s: float) -> None:
+        """Make the locked environment, or find it. `deadline_s` is a moment of the clock's `now_s`; nothing half-built stays.
+
+        Raises EnvironmentBuildFailed, PythonNotAvailable, DiskFull, DeployTimedOut.
+        """
         ...
 
-    def stage(self, spec: DeploymentSpec, model_folder: Path) -> None:
-        """Lay down the deployment's files (model, score.py, swagger, record); nothing runs yet. All or nothing."""
+    def stage(self, spec: DeploymentSpec, model_folder: Path | None) -> None:
+        """Lay down the deployment's files (model, score.py, swagger, record); nothing runs yet. All or nothing.
+
+        Without a folder the model is the registered one that `spec.model` names.
+        """
         ...
 
     def start(self, service_name: str, deployment_name: str) -> None:
         """Start a staged deployment on an address of its own, without traffic. Returns before it is healthy."""
         ...
 
-    def observe(self, service_name: str, deployment_name: str) -> Observation: ...
+    def observe(self, service_name: str, deployment_name: str) -> Observation:
+        """One look at a deployment that was started, updated or restored."""
+        ...
 
     def score(self, service_name: str, deployment_name: str | None, request: ScoreRequest) -> ScoreResponse:
         """POST to the deployment's own address, or (None) to the service's URI. Raises NotReachable."""
@@ -155,6 +177,30 @@ class Serving(Protocol):
         ...
 
     def logs(self, service_name: str, deployment_name: str, *, tail_lines: int) -> str: ...
+
+
+class InPlace(Protocol):
+    """What a serving side has besides whose services hold one deployment, and change in place (v1's web services)."""
+
+    def update(self, spec: DeploymentSpec) -> None:
+        """Stage, then begin to change the service in place; returns before it is healthy."""
+        ...
+
+    def restore(self, service_name: str, deployment_name: str) -> None:
+        """Begin to put back what the service served before; returns before it is healthy."""
+        ...
+
+
+class Endpoints(Protocol):
+    """What a serving side has besides whose services are endpoints with a share of the traffic for each deployment."""
+
+    def create_service(self, spec: DeploymentSpec) -> None:
+        """Create the endpoint, without a deployment; returns when it is there. One that is there already is left as it is."""
+        ...
+
+    def share(self, service_name: str, deployment_name: str, percent: int) -> None:
+        """Give the deployment this share of the traffic; what the others have shrinks in proportion."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,6 @@ from mlaz_ci.adapters.uv import UvResolver
 from mlaz_ci.errors import Bug, DiskFull, MlazError
 
 _CALLS = frozenset({"snapshot", "build_environment", "stage", "start", "observe", "shift", "retire", "delete", "logs"})
-_CALLS_ON_MODELS = frozenset({"has_model", "adopt_model"})
 _REMEDY_FULL_ENGINE = (
     "Free the disk of the container engine (`docker system df` shows what fills it). Models and environments are in the volume "
     "mlaz-ci: run `command: cleanup` for the services on it, then `docker volume rm mlaz-ci`; the next deploy builds them again."
@@ -84,15 +83,24 @@ def main() -> int:
 
 def _answer(method: str, arguments: Mapping[str, Any], environ: Mapping[str, str], answers: IO[str]) -> Any:
     home = Path(environ["MLAZ_HOME"])
-    if method in _CALLS_ON_MODELS:
-        return getattr(_Models(home / "models"), method)(**arguments)
+    if method == "adopt_model":
+        return _Models(home / "models").adopt_model(**arguments)
     if method not in _CALLS:
         raise Bug(f"A sibling container has no call named {method}.")
+    clock = SystemClock()
     if method == "build_environment":
-        arguments = {**arguments, "progress": _LineProgress(answers)}
+        # The step's clock is not this one: what travels is the time that is left.
+        deadline_s = clock.now_s() + arguments["left_s"]
+        arguments = {"lock": arguments["lock"], "progress": _LineProgress(answers), "deadline_s": deadline_s}
     builder = UvResolver(environ, home / "uv")
     # All addresses, because the published port leads to the container's bridge address; the host publishes it to 127.0.0.1 alone.
-    serving = LocalProcess(home, environ, SystemClock(), builder, host="0.0.0.0")  # noqa: S104
+    serving = LocalProcess(home, environ, clock, builder, host="0.0.0.0")  # noqa: S104
+    if method == "stage":
+        serving.snapshot(arguments["spec"].service_name)  # from here on no other call removes a model
+        if not _Models(home / "models").has_model(arguments["model_folder"].name):
+            return False
+        serving.stage(**arguments)
+        return True
     return getattr(serving, method)(**arguments)
 
 

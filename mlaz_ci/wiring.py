@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlaz_ci.errors import FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
@@ -13,6 +13,9 @@ from mlaz_ci.models import Request
 from mlaz_ci.operations import Job
 from mlaz_ci.ports import Clock, Platform, Serving
 from mlaz_ci.targets import rules_of
+
+if TYPE_CHECKING:
+    from mlaz_ci.adapters.uv import UvResolver
 
 # Set in the Dockerfile: whether this is the action's own container, where a process ends with the step.
 _IN_ACTION_CONTAINER: Final = "MLAZ_CONTAINER"
@@ -83,16 +86,11 @@ def home_folder(environ: Mapping[str, str]) -> Path:
 
 def connect(request: Request, environ: Mapping[str, str], platform: Platform, clock: Clock) -> Job:
     """The job for `request` with real adapters. Raises NotInThisVersion for a target that is not built."""
-    from mlaz_ci.adapters.local_docker import LocalDocker
-    from mlaz_ci.adapters.local_process import LocalProcess
-    from mlaz_ci.adapters.mlflow_store import MlflowStore
     from mlaz_ci.adapters.uv import UvResolver
 
-    rules_of(request.target)
+    rules = rules_of(request.target)
     home = home_folder(environ)
-    uv = UvResolver(
-        environ, home / "uv", build_from_source=request.build_from_source, always_asks=request.relock
-    )
+    uv = UvResolver(environ, home / "uv", build_from_source=request.build_from_source, always_asks=request.relock)
     in_container = bool(environ.get(_IN_ACTION_CONTAINER))
     has_socket = in_container and _DOCKER_SOCKET.exists()
     if has_socket and request.build_from_source:
@@ -101,12 +99,31 @@ def connect(request: Request, environ: Mapping[str, str], platform: Platform, cl
             "`build-from-source` is not in this version where the action has the Docker socket.",
             remedy="Give the package a wheel (build it once and put it on an index), or use the command line on the runner.",
         )
+    if rules.needs_workspace:
+        raise NotInThisVersion(f'Target "{request.target}" is not in this version.')
+    ports = _local_ports(request, environ, platform, clock, uv, has_socket=has_socket)
+    return Job(request=request, ports=ports, resolver=uv, serves_only_while_running=in_container and not has_socket)
+
+
+def _local_ports(
+    request: Request,
+    environ: Mapping[str, str],
+    platform: Platform,
+    clock: Clock,
+    uv: UvResolver,
+    *,
+    has_socket: bool,
+) -> Ports:
+    from mlaz_ci.adapters.local_docker import LocalDocker
+    from mlaz_ci.adapters.local_process import LocalProcess
+    from mlaz_ci.adapters.mlflow_store import MlflowStore
+
+    home = home_folder(environ)
     serving: Serving = LocalDocker(environ, clock) if has_socket else LocalProcess(home, environ, clock, uv)
-    ports = Ports(
+    return Ports(
         store=MlflowStore(request.tracking_uri, environ, platform),
         serving=serving,
         platform=platform,
         clock=clock,
         models_folder=home / "models",
     )
-    return Job(request=request, ports=ports, resolver=uv, serves_only_while_running=in_container and not has_socket)

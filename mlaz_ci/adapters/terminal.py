@@ -1,4 +1,6 @@
-"""A person's terminal as a platform: talk goes to stderr; stdout gets the outputs, as `name=value` lines, when something reads them."""
+"""A person's terminal as a platform: talk goes to stderr; stdout gets what a program reads: the outputs as `name=value` lines,
+or the bare answer of `invoke`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ _MOVING_LINE_CHARS: Final = 79
 
 
 class TerminalPlatform:
-    """`ports.Platform` for the command line. Colour and a moving line only where `is_terminal` (stderr's) and without NO_COLOR."""
+    """`ports.Platform` for the command line. Colour and a moving line only where `is_terminal` (stderr's) and without NO_COLOR.
+
+    Without `has_outputs` stdout is kept for an answer.
+    """
 
     def __init__(
         self,
@@ -27,13 +32,14 @@ class TerminalPlatform:
         environ: Mapping[str, str],
         *,
         is_terminal: bool,
+        has_outputs: bool = True,
         heartbeat_s: Sequence[float] | None = None,
     ) -> None:
         self._environ = environ
         self._out = Console(stdout)
         self._err = Console(stderr)
         # On a terminal the outputs would say a second time what the text says.
-        self._shows_outputs = not self._out.is_terminal
+        self._shows_outputs = has_outputs and not self._out.is_terminal
         self._is_terminal = is_terminal and environ.get("TERM") != "dumb"
         self.style = ANSI if self._is_terminal and not environ.get("NO_COLOR") else PLAIN
         self._heartbeat_s = heartbeat_s or ((2.0, 0.5) if self._is_terminal else HEARTBEAT_S)
@@ -80,6 +86,19 @@ class TerminalPlatform:
         line = f"{name}={masked}"
         # In a `run:` step the runner reads this stream, too.
         self._out.line(defuse(line) if self._environ.get("GITHUB_ACTIONS") == "true" else line)
+
+    def answer(self, body: bytes) -> None:
+        """What a service answered: as it came for a program, readable and on lines of its own for a person.
+
+        A secret stays one even here, and in a `run:` step the runner reads this stream, too.
+        """
+        text = body.decode("utf-8", "replace")
+        if self._out.is_terminal:
+            self._out.line(self._secrets.printable(text).rstrip("\n"))
+            return
+        text = self._secrets.mask_json(text)
+        is_read_by_runner = self._environ.get("GITHUB_ACTIONS") == "true"
+        self._out.write("\n".join(map(defuse, text.split("\n"))) if is_read_by_runner else text)
 
     def append_summary(self, markdown: str) -> None:
         """Nothing: the text told to `info` has the same content."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -14,10 +14,12 @@ from mlaz_ci.inputs.row import ConfigUse, Input, Kind
 from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
 from mlaz_ci.inputs.values import Value, clean, parse_value
 from mlaz_ci.inputs.wording import did_you_mean, quote
-from mlaz_ci.inputs.yaml_text import Entry, Place, YamlProblem, compose, entries_of, kind_of, text_of
+from mlaz_ci.inputs.yaml_text import Entry, Place, YamlProblem, compose, entries_of, kind_of, plain_value, text_of
 from mlaz_ci.models import Target
+from mlaz_ci.targets import BUILT
 
 _SECTIONS: Final = tuple(str(each) for each in Target)
+_PASSED_ON: Final = tuple(str(each) for each in BUILT if each is not Target.LOCAL)
 _RAW: Final = "raw"
 KEYS: Final = (*(name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER), *_SECTIONS, _RAW)
 
@@ -37,6 +39,8 @@ class ConfigFile:
     filename: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     local: Mapping[str, Setting] = field(default_factory=dict)
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Of the targets on Azure, by their names: fields of Azure's own schema, which their adapters check."""
 
 
 def parse_config(text: str, filename: str) -> ConfigFile:
@@ -49,7 +53,7 @@ def parse_config(text: str, filename: str) -> ConfigFile:
             reader.read(entry)
     except YamlProblem as problem:
         raise InvalidConfigFile(f"{reader.at(problem.place)}: {problem.what}.") from problem
-    return ConfigFile(filename=filename, settings=reader.settings, local=reader.local)
+    return ConfigFile(filename=filename, settings=reader.settings, local=reader.local, sections=reader.sections)
 
 
 def _is_empty(node: yaml.Node) -> bool:
@@ -61,6 +65,7 @@ class _Reader:
         self._filename = filename
         self.settings: dict[str, Setting] = {}
         self.local: dict[str, Setting] = {}
+        self.sections: dict[str, Mapping[str, Any]] = {}
 
     def at(self, place: Place) -> str:
         return f"{self._filename}:{place}"
@@ -76,12 +81,17 @@ class _Reader:
                 remedy="Move it to the step's `with:`, or to the command line.",
             )
         elif entry.key == Target.LOCAL:
-            for each in entries_of(entry.node) if not _is_empty(entry.node) else []:
+            for each in self._entries(entry):
                 self._read_local(each)
+        elif entry.key in _PASSED_ON:
+            self.sections[entry.key] = {each.key: plain_value(each.node) for each in self._entries(entry)}
         elif entry.key in {*_SECTIONS, _RAW}:
             raise NotInThisVersion(f"{self.at(entry.key_place)}: the section `{entry.key}` is not in this version.")
         else:
             raise self._unknown(entry, KEYS)
+
+    def _entries(self, section: Entry) -> list[Entry]:
+        return [] if _is_empty(section.node) else list(entries_of(section.node))
 
     def _read_local(self, entry: Entry) -> None:
         row = LOCAL_KEYS.get(entry.key)

@@ -24,14 +24,16 @@ from mlaz_ci.inputs.wording import listed
 from mlaz_ci.models import (
     Cloud,
     Command,
+    EndpointUse,
     Finding,
-    LocalShape,
     ModelSource,
     OnFailure,
     Request,
     Severity,
+    Shape,
     SignIn,
     SmokeTest,
+    Strategy,
     Target,
     Workspace,
     names,
@@ -68,6 +70,12 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
         rules.check_service_name(service_name)
     kept = settings.without(unused)
     sign_in, workspace = _parse_azure(kept)
+    if rules.needs_workspace and workspace is None:
+        raise MissingInput(
+            f"`target: {target}` needs {listed(WORKSPACE_INPUTS)}.",
+            usually="A service on Azure belongs to a workspace.",
+            remedy="Give the three inputs, or set them in the config file.",
+        )
     request = _build(
         kept,
         origin,
@@ -76,6 +84,7 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
         source=source,
         sign_in=sign_in,
         workspace=workspace,
+        shape=rules.shape(kept),
     )
     return ParsedRequest(request=request, findings=_findings_of(target, unused))
 
@@ -89,6 +98,7 @@ def _build(
     source: ModelSource | None,
     sign_in: SignIn | None,
     workspace: Workspace | None,
+    shape: Shape,
 ) -> Request:
     return Request(
         command=command,
@@ -100,10 +110,15 @@ def _build(
         deployment_name=settings.text("deployment-name"),
         workspace=workspace,
         sign_in=sign_in,
-        shape=_parse_local_shape(settings),
+        shape=shape,
         tags=settings.mapping("tags"),
-        description=settings.text("description"),
         base_image=settings.text("base-image"),
+        strategy=settings.choice("strategy", Strategy),
+        canary_percent=int(settings.number("canary-percent")),
+        endpoint=settings.choice("endpoint", EndpointUse),
+        allow_recreate=settings.boolean("allow-recreate"),
+        keep_previous=settings.boolean("keep-previous"),
+        expect_model_version=settings.text("expect-model-version"),
         wait=settings.boolean("wait"),
         deadline_s=settings.number("deadline-minutes") * 60,
         smoke_test=settings.choice("smoke-test", SmokeTest),
@@ -188,15 +203,6 @@ def _parse_source(settings: Settings, origin: Origin) -> ModelSource | None:
 def _parse_path(settings: Settings, name: str, origin: Origin) -> Path | None:
     path = settings.text(name)
     return origin.working_directory / path if path else None
-
-
-def _parse_local_shape(settings: Settings) -> LocalShape:
-    return LocalShape(
-        port=settings.local_number("port"),
-        workers=settings.local_number("workers") or 1,
-        request_timeout_s=settings.local_number("request-timeout-s") or 60,
-        environment_variables=settings.mapping("environment-variables"),
-    )
 
 
 def _check_uses(settings: Settings, target: Target, rules: TargetRules) -> tuple[str, ...]:

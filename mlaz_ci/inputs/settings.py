@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from mlaz_ci.errors import InvalidInput, UnknownInput, UntrustedConfigKey
 from mlaz_ci.inputs.config import ConfigFile, Setting
@@ -29,6 +29,8 @@ class Settings:
 
     values: Mapping[str, Value]
     local: Mapping[str, Setting]
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The config file's sections of the targets on Azure, as they stand there."""
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -36,9 +38,7 @@ class Settings:
         return tuple(name for name in INPUTS if name in self.values)
 
     def without(self, names: Container[str]) -> Settings:
-        return Settings(
-            values={name: value for name, value in self.values.items() if name not in names}, local=self.local
-        )
+        return replace(self, values={name: value for name, value in self.values.items() if name not in names})
 
     def _value(self, name: str) -> Value | None:
         default = INPUTS[name].default
@@ -69,6 +69,22 @@ class Settings:
         assert isinstance(value, enum)
         return value
 
+    def given_number(self, name: str) -> float | None:
+        value = self.values.get(name)
+        assert value is None or isinstance(value, int | float)
+        return value
+
+    def given_boolean(self, name: str) -> bool | None:
+        value = self.values.get(name)
+        assert value is None or isinstance(value, bool)
+        return value
+
+    def given_choice(self, name: str, enum: type[_EnumT]) -> _EnumT | None:
+        return self.choice(name, enum) if name in self.values else None
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        return self.sections.get(name, {})
+
     def mapping(self, name: str) -> Mapping[str, str]:
         value = self._value(name)
         return value if isinstance(value, Mapping) else {}
@@ -98,7 +114,11 @@ def read_settings(given: Mapping[str, str], config: ConfigFile | None, origin: O
         _check_inputs_of_pull_request(inputs)
         _check_config_of_pull_request({name: each for name, each in settings.items() if name not in inputs})
     from_config = {name: setting.value for name, setting in settings.items()}
-    return Settings(values={**from_config, **inputs}, local=config.local if config else {})
+    return Settings(
+        values={**from_config, **inputs},
+        local=config.local if config else {},
+        sections=config.sections if config else {},
+    )
 
 
 def check_names(given: Mapping[str, str]) -> None:

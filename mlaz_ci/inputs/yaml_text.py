@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import yaml
 
@@ -13,6 +13,7 @@ _MAX_ALIASES: Final = 32
 _PLAIN_TAGS: Final = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value")
 )
+_NUMBERS_AND_BOOLEANS: Final = frozenset(f"tag:yaml.org,2002:{each}" for each in ("int", "float", "bool"))
 _NULL_TAG: Final = "tag:yaml.org,2002:null"
 _MAP_TAG: Final = "tag:yaml.org,2002:map"
 _NO_TAGS: Final = "tags (`!…`) have no meaning here"
@@ -150,3 +151,20 @@ def kind_of(node: yaml.Node) -> str:
             return "a list"
         case _:
             return "a single value"
+
+
+def plain_value(node: yaml.Node) -> Any:
+    """What the node says as JSON would: mappings, lists, texts, numbers, booleans and null. Raises YamlProblem for anything else."""
+    match node:
+        case yaml.MappingNode():
+            return {each.key: plain_value(each.node) for each in entries_of(node)}
+        case yaml.SequenceNode():
+            return [plain_value(each) for each in node.value]
+        case _:
+            text = text_of(node)
+    if node.tag not in _NUMBERS_AND_BOOLEANS:
+        return None if node.tag == _NULL_TAG else text
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, OverflowError) as error:
+        raise YamlProblem("it is not a number", place_of(node)) from error

@@ -18,7 +18,10 @@ from mlaz_ci.report.verdict import exit_code_of, exit_code_of_status, status_of_
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """All that is shown of one run. `log` is long material to fold away; it is "the log above" of the texts."""
+    """All that is shown of one run. `log` is long material to fold away; it is "the log above" of the texts.
+
+    `body` is what a service answered, untouched; None where nothing was asked or nothing came.
+    """
 
     exit_code: ExitCode
     text: str
@@ -26,16 +29,20 @@ class Report:
     outputs: dict[str, str]
     annotations: tuple[Annotation, ...]
     log: str = ""
+    body: bytes | None = None
 
 
-def report_outcome(outcome: Outcome, *, style: Style = PLAIN, now: datetime | None = None) -> Report:
-    """`now` tells the age of the service; without it only the time of its creation is shown."""
+def report_outcome(
+    outcome: Outcome, *, style: Style = PLAIN, now: datetime | None = None, with_body: bool = True
+) -> Report:
+    """`now` tells the age of the service; without it only the time of its creation is shown. `with_body` is of the text."""
     return Report(
         exit_code=exit_code_of(outcome),
-        text=render_terminal(outcome, style, now),
+        text=render_terminal(outcome, style, now, with_body=with_body),
         summary=render_summary(outcome, now),
         outputs=render_outputs(outcome),
         annotations=render_annotations(outcome),
+        body=outcome.response.body if outcome.response else None,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from mlaz_ci.models import Failure, Finding, Outcome, ServiceFacts, Severity, Status
+from mlaz_ci.models import Failure, Finding, Outcome, ScoreResponse, ServiceFacts, Severity, Status
 from mlaz_ci.report.curl import curl_line
 from mlaz_ci.report.text import age, clean, clip, clip_lines, duration, moment, one_line
 from mlaz_ci.report.verdict import headline, is_red, meaning, model_before
@@ -34,9 +34,17 @@ ANSI: Final = Style(bold="\x1b[1m", dim="\x1b[2m", red="\x1b[31m", green="\x1b[3
 _DOUBTFUL: Final = frozenset({Status.UNVERIFIED, Status.CREATING, Status.UPDATING, Status.CANARY})
 
 
-def render_terminal(ended: Outcome | Failure, style: Style = PLAIN, now: datetime | None = None) -> str:
+def render_terminal(
+    ended: Outcome | Failure, style: Style = PLAIN, now: datetime | None = None, *, with_body: bool = True
+) -> str:
+    """Without `with_body` the body of an answer is left out: it is shown elsewhere."""
     lines = [_headline(ended, style), ""]
-    lines += _outcome(ended, style, now) if isinstance(ended, Outcome) else _failure(ended, style)
+    if isinstance(ended, Outcome):
+        lines += _outcome(ended, style, now)
+        lines += _answer(ended.response, with_body=with_body) if ended.response else []
+        lines += _further(ended)
+    else:
+        lines += _failure(ended, style)
     lines += _findings(ended.findings, style)
     rows = [(moment(each.at), f"{one_line(each.what)} {one_line(each.subject)}") for each in ended.mutations]
     lines += _section("changed", rows, style)
@@ -66,13 +74,16 @@ def _outcome(outcome: Outcome, style: Style, now: datetime | None) -> Iterator[s
     yield from [""] if facts else []
     if call := curl_line(outcome):
         yield from (f"  {call}", "")
-    if outcome.response is not None:
-        body = clean(clip(outcome.response.body.decode("utf-8", "replace"), _BODY_CHARS))
-        yield from (
-            f"HTTP {outcome.response.status_code} in {duration(outcome.response.duration_s)}",
-            *body.split("\n"),
-            "",
-        )
+
+
+def _answer(answer: ScoreResponse, *, with_body: bool) -> Iterator[str]:
+    yield f"HTTP {answer.status_code} in {duration(answer.duration_s)}"
+    if with_body:
+        yield from clean(clip(answer.body.decode("utf-8", "replace"), _BODY_CHARS)).split("\n")
+    yield ""
+
+
+def _further(outcome: Outcome) -> Iterator[str]:
     for each in clip_lines(list(outcome.notes), _LINES):
         yield from (_sentence(each), "")
     if outcome.plan:

@@ -40,7 +40,7 @@ def manifest_of(spec: DeploymentSpec, *, created_at: datetime, model_folder: str
         deployment_name=spec.deployment_name,
         spec_hash=spec.spec_hash,
         lock=spec.lock,
-        shape=spec.shape,
+        shape=spec.local_shape,
         model_label=spec.model.label,
         model_version=spec.model.version,
         created_at=created_at,

@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from mlaz_ci.errors import NotInThisVersion
-from mlaz_ci.models import DeploymentSpec, Request, ScoreRequest, Snapshot, Target
+from mlaz_ci.models import DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
-from mlaz_ci.targets import local
+from mlaz_ci.targets import aci, aks, kubernetes, local, managed
+from mlaz_ci.targets.given import Given
 
 
 class InputUse(StrEnum):
@@ -25,6 +26,16 @@ class InputUse(StrEnum):
 
 class TargetRules(Protocol):
     """What the rest of the house asks of a target. All of it is pure."""
+
+    needs_workspace: bool
+    """Whether the inputs must name an Azure workspace."""
+
+    def shape(self, given: Given) -> Shape:
+        """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""
+        ...
+
+    findings: tuple[Finding, ...]
+    """What there is to say of every deploy to this target."""
 
     def check_service_name(self, name: str) -> None:
         """Raises InvalidInput with the rule and a name that would do."""
@@ -44,8 +55,20 @@ class TargetRules(Protocol):
 
     def plan_rollback(self, request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan: ...
 
+    def plan_promote(self, request: Request, snapshot: Snapshot) -> Plan: ...
 
-BUILT: Final[Mapping[Target, TargetRules]] = {Target.LOCAL: local}
+    def plan_reject(self, request: Request, snapshot: Snapshot) -> Plan: ...
+
+
+_RULES: Final[Mapping[Target, TargetRules]] = {
+    Target.LOCAL: local,
+    Target.ACI: aci,
+    Target.AKS: aks,
+    Target.MANAGED: managed,
+    Target.KUBERNETES: kubernetes,
+}
+# Those whose serving side is there as well: the rest are rules alone.
+BUILT: Final[Mapping[Target, TargetRules]] = {each: _RULES[each] for each in (Target.LOCAL,)}
 
 
 def rules_of(target: Target) -> TargetRules:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from mlaz_ci.errors import InvalidInput, NothingToRollBackTo, NotOurs, ServiceNotFound
+from mlaz_ci.errors import InvalidInput, NothingToRollBackTo, ServiceNotFound
 from mlaz_ci.models import (
     DeploymentSpec,
+    Finding,
+    LocalShape,
     OnFailure,
     Request,
     ScoreRequest,
     ServiceFacts,
     ServiceState,
-    SmokeTest,
     Snapshot,
     Status,
 )
 from mlaz_ci.plan import (
-    AwaitHealthy,
     BuildEnvironment,
     DeleteService,
     FetchModel,
@@ -28,15 +27,16 @@ from mlaz_ci.plan import (
     ShiftTraffic,
     StartDeployment,
     Step,
-    Verify,
 )
+from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.names import check_service_name as check_service_name
+from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
+from mlaz_ci.targets.pieces import deployment_name as deployment_name
+from mlaz_ci.targets.pieces import plan_promote as plan_promote
+from mlaz_ci.targets.pieces import plan_reject as plan_reject
 
-# What every target accepts (PEERS of the field: v1 services and online endpoints), so that one word changes the target.
-_NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){1,30}[a-z0-9]")
-_NAME_RULE = (
-    "3 to 32 lower-case letters, digits and single dashes, starting with a letter and ending with a letter or digit"
-)
-
+needs_workspace = False
+findings: tuple[Finding, ...] = ()
 _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"
 _USES = {
@@ -51,6 +51,7 @@ _USES = {
     "client-secret": _INAPPLICABLE,
     "creds": _INAPPLICABLE,
     "audience": _INAPPLICABLE,
+    "description": _INAPPLICABLE,
     "cpu-cores": _INAPPLICABLE,
     "memory-gb": _INAPPLICABLE,
     "location": _INAPPLICABLE,
@@ -67,50 +68,23 @@ _USES = {
 }
 
 
-def check_service_name(name: str) -> None:
-    if _NAME.fullmatch(name):
-        return
-    suggestion = _suggest_name(name)
-    near = f' "{suggestion}" would do.' if suggestion else ""
-    raise InvalidInput(
-        f'`service-name` "{name[:60]}" is not a service name.{near}',
-        usually="A name that Azure Machine Learning would refuse is refused on every target alike.",
-        remedy=f"Use {_NAME_RULE}.",
-    )
-
-
-def _suggest_name(name: str) -> str | None:
-    """The nearest name that follows the rule, or None where nothing of `name` can be kept."""
-    kept = re.sub(r"[^a-z0-9]+", "-", name.lower())
-    kept = re.sub(r"^[^a-z]+", "", kept)[:32].strip("-")
-    return kept if _NAME.fullmatch(kept) else None
-
-
 def input_uses() -> Mapping[str, str]:
     return _USES
 
 
-def deployment_name(request: Request, snapshot: Snapshot) -> str:
-    """The next generation, `g1`, `g2`, …: never a name that was used before in this service's record."""
-    if request.deployment_name:
-        return request.deployment_name
-    used = [0]
-    if snapshot.service:
-        matches = (re.fullmatch(r"g(\d+)", each.name) for each in snapshot.service.deployments)
-        used += [int(match.group(1)) for match in matches if match]
-    return f"g{max(used) + 1}"
-
-
-def _check_owner(request: Request, service: ServiceFacts) -> None:
-    if service.owner == request.owner or request.take_over == service.name:
-        return
-    raise NotOurs(f'Service "{service.name}" belongs to {service.owner or "nobody we know"}, not to {request.owner}.')
+def shape(given: Given) -> LocalShape:
+    return LocalShape(
+        port=given.local_number("port"),
+        workers=given.local_number("workers") or 1,
+        request_timeout_s=given.local_number("request-timeout-s") or 60,
+        environment_variables=given.mapping("environment-variables"),
+    )
 
 
 def _same_deployment(spec: DeploymentSpec, service: ServiceFacts) -> str | None:
     """The name of the live deployment if it serves exactly what is asked for."""
     live = service.deployment(service.live)
-    if live and live.spec_hash == spec.spec_hash and spec.shape.port in {None, service.port}:
+    if live and live.spec_hash == spec.spec_hash and spec.local_shape.port in {None, service.port}:
         return live.name
     return None
 
@@ -119,7 +93,7 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
     """Start beside what serves, verify, take the port, retire the old; an equal healthy service is left alone."""
     service = snapshot.service
     if service:
-        _check_owner(request, service)
+        check_owner(request, service)
     same = _same_deployment(spec, service) if service and service.owner == request.owner else None
     if service and same and service.state is ServiceState.HEALTHY:
         return Plan(steps=(), done=Status.UNCHANGED, deployment_name=same)
@@ -140,29 +114,13 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
     if request.on_failure is OnFailure.ROLLBACK:
         withdraw = RetireDeployment(service_name=spec.service_name, deployment_name=name, keep_files=False)
         undo = (withdraw,) if service else (DeleteService(service_name=spec.service_name),)
-    return Plan(steps=tuple(steps), done=_done(request, smoke_request), undo=undo, deployment_name=name)
-
-
-def _done(request: Request, smoke_request: ScoreRequest | None) -> Status:
-    """Green means it answers: what nothing was sent to is unverified."""
-    is_verified = smoke_request is not None and request.smoke_test is not SmokeTest.OFF
-    return Status.HEALTHY if is_verified else Status.UNVERIFIED
+    return Plan(steps=tuple(steps), done=done_status(request, smoke_request), undo=undo, deployment_name=name)
 
 
 def _bring_up(
     request: Request, service_name: str, name: str, spec_hash: str, smoke_request: ScoreRequest | None
 ) -> list[Step]:
-    steps: list[Step] = [AwaitHealthy(service_name=service_name, deployment_name=name)]
-    if smoke_request and request.smoke_test is not SmokeTest.OFF:
-        steps.append(
-            Verify(
-                service_name=service_name,
-                deployment_name=name,
-                request=smoke_request,
-                spec_hash=spec_hash,
-                mode=request.smoke_test,
-            )
-        )
+    steps = until_verified(request, service_name, name, spec_hash, smoke_request)
     steps.append(ShiftTraffic(service_name=service_name, deployment_name=name))
     return steps
 
@@ -183,14 +141,14 @@ def _plan_restart(
     steps += _bring_up(request, service_name, name, spec_hash, smoke_request)
     withdraw = RetireDeployment(service_name=service_name, deployment_name=name, keep_files=True)
     undo = (withdraw,) if request.on_failure is OnFailure.ROLLBACK else ()
-    return Plan(steps=tuple(steps), done=_done(request, smoke_request), undo=undo, deployment_name=name)
+    return Plan(steps=tuple(steps), done=done_status(request, smoke_request), undo=undo, deployment_name=name)
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
     """Delete the service; absent is success."""
     if snapshot.service is None:
         return Plan(steps=(), done=Status.ABSENT)
-    _check_owner(request, snapshot.service)
+    check_owner(request, snapshot.service)
     return Plan(steps=(DeleteService(service_name=snapshot.service.name),), done=Status.DELETED)
 
 
@@ -199,7 +157,7 @@ def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
     service = snapshot.service
     if service is None:
         raise ServiceNotFound(f'There is no local service "{request.service_name}".')
-    _check_owner(request, service)
+    check_owner(request, service)
     previous = service.deployment(service.previous)
     if previous is None:
         raise NothingToRollBackTo(f'Service "{service.name}" has no deployment that served before "{service.live}".')

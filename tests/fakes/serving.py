@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlaz_ci.errors import MlazError
@@ -11,6 +11,7 @@ from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
     Lock,
+    ModelRef,
     Observation,
     ScoreRequest,
     ScoreResponse,
@@ -78,10 +79,10 @@ class FakeServing:
     def services(self) -> Sequence[str]:
         return sorted({spec.service_name for spec in self.specs.values()})
 
-    def build_environment(self, lock: Lock, progress: Progress) -> None:
+    def build_environment(self, lock: Lock, progress: Progress, *, deadline_s: float) -> None:
         self._called("build", lock.hash)
 
-    def stage(self, spec: DeploymentSpec, model_folder: Path) -> None:
+    def stage(self, spec: DeploymentSpec, model_folder: Path | None) -> None:
         self._called("stage", spec.deployment_name)
         self.specs[spec.deployment_name] = spec
         self.owner = spec.owner
@@ -119,3 +120,36 @@ class FakeServing:
         if "logs" in self.failing and isinstance(self.failing["logs"], MlazError):
             raise self.failing["logs"]
         return self.log
+
+
+@dataclass
+class FakeAzure(FakeServing):
+    """The same with what sides on Azure have besides: a registry, changes in place, and shares of traffic."""
+
+    versions: int = 0
+    uploaded: list[Path] = field(default_factory=list)
+
+    def register(
+        self, model: ModelRef, *, tags: Mapping[str, str], folder: Path | None, progress: Progress
+    ) -> ModelRef:
+        self._called("register", model.name)
+        if folder is not None:
+            assert (folder / "MLmodel").is_file()
+            self.uploaded.append(folder)
+        self.versions += 1
+        return replace(model, version=str(self.versions))
+
+    def create_service(self, spec: DeploymentSpec) -> None:
+        self._called("create", spec.service_name)
+
+    def update(self, spec: DeploymentSpec) -> None:
+        self._called("update", spec.deployment_name)
+        self.specs[spec.deployment_name] = spec
+        self.live, self.previous = spec.deployment_name, self.live
+
+    def restore(self, service_name: str, deployment_name: str) -> None:
+        self._called("restore", deployment_name)
+        self.live = deployment_name
+
+    def share(self, service_name: str, deployment_name: str, percent: int) -> None:
+        self._called(f"share {percent}", deployment_name)

@@ -205,7 +205,7 @@ def test_carry_out__fetching__overlaps_with_building(scene: Scene) -> None:
             super().fetch(*arguments)  # type: ignore[arg-type]
 
     class Builder(FakeServing):
-        def build_environment(self, *arguments: object) -> None:
+        def build_environment(self, *arguments: object, **named: object) -> None:
             building.set()
 
     assert Scene(scene.folder, Builder(), Overlapping()).deploy().mutations

@@ -10,6 +10,7 @@ from mlaz_ci.errors import (
     FileNotFound,
     MissingInput,
     ModelNotServable,
+    NoCanary,
     NothingToRollBackTo,
     NotInThisVersion,
     ServiceNotFound,
@@ -267,9 +268,15 @@ def test_cleanup__twice__is_deleted_then_absent(scene: Scene) -> None:
     assert scene.run(Command.CLEANUP, dry_run=True).plan == ("nothing: there is no such service",)
 
 
-@pytest.mark.parametrize("command", [Command.PROMOTE, Command.REJECT, Command.SWEEP, Command.MIGRATE, Command.AUTO])
+@pytest.mark.parametrize("command", [Command.SWEEP, Command.MIGRATE, Command.AUTO])
 def test_run__command_of_a_later_version__says_so(scene: Scene, command: Command) -> None:
     with pytest.raises(NotInThisVersion):
+        scene.run(command)
+
+
+@pytest.mark.parametrize("command", [Command.PROMOTE, Command.REJECT])
+def test_run__canary_on_a_target_without__says_where_there_are_some(scene: Scene, command: Command) -> None:
+    with pytest.raises(NoCanary, match="target local"):
         scene.run(command)
 
 

@@ -21,7 +21,7 @@ from mlaz_ci.adapters.local_docker.engine import (
 from mlaz_ci.adapters.local_docker.scoring import post
 from mlaz_ci.adapters.local_docker.sibling import MODELS_IN_CONTAINER, MOUNTED_MODEL, Siblings, port_of
 from mlaz_ci.adapters.local_docker.surroundings import pack_surroundings
-from mlaz_ci.errors import MlazError, NotReachable, ServiceNotFound
+from mlaz_ci.errors import MlazError, NotReachable, ServiceBusy, ServiceNotFound
 from mlaz_ci.models import (
     DeploymentSpec,
     Lock,
@@ -35,6 +35,7 @@ from mlaz_ci.models import (
 from mlaz_ci.ports import Clock, Progress
 
 _SCORE_TIMEOUT_S: Final = 300
+_TRIES: Final = 5
 
 
 class LocalDocker:
@@ -59,25 +60,26 @@ class LocalDocker:
     def services(self) -> Sequence[str]:
         return self._siblings.names()
 
-    def build_environment(self, lock: Lock, progress: Progress) -> None:
+    def build_environment(self, lock: Lock, progress: Progress, *, deadline_s: float) -> None:
         with self._siblings.errand("build-environment") as container:
             call(
                 container,
                 "build_environment",
-                {"lock": lock},
+                {"lock": lock, "left_s": deadline_s - self._clock.now_s()},
                 surroundings=pack_surroundings(self._environ, self._engine[1], with_index=True),
                 on_progress=progress.update,
             )
 
-    def stage(self, spec: DeploymentSpec, model_folder: Path) -> None:
+    def stage(self, spec: DeploymentSpec, model_folder: Path | None) -> None:
+        assert model_folder is not None, "a local service has its model's files"
         is_new = self._siblings.find(spec.service_name) is None
-        container = self._siblings.provide(spec.service_name, port=spec.shape.port, kept_port=None, tags=spec.tags)
+        container = self._siblings.provide(
+            spec.service_name, port=spec.local_shape.port, kept_port=None, tags=spec.tags
+        )
+        # The port that the host sees is the port in there, so that every URI on record is the host's.
+        inner = replace(spec, shape=replace(spec.local_shape, port=port_of(container)))
         try:
-            self._bring_model(container, model_folder)
-            # The port that the host sees is the port in there, so that every URI on record is the host's.
-            inner = replace(spec, shape=replace(spec.shape, port=port_of(container)))
-            arguments = {"spec": inner, "model_folder": MODELS_IN_CONTAINER / model_folder.name}
-            call(container, "stage", arguments, surroundings=self._surroundings)
+            self._stage_in(container, inner, model_folder)
         except BaseException:
             if is_new:
                 self._siblings.remove(spec.service_name)
@@ -158,11 +160,18 @@ class LocalDocker:
         with self._siblings.errand(method) as errand:
             return call(errand, method, arguments, surroundings=self._surroundings)
 
+    def _stage_in(self, container: Any, spec: DeploymentSpec, model_folder: Path) -> None:
+        """By the model in the volume; it is brought first where it is not there, and again if another run has just removed it."""
+        arguments = {"spec": spec, "model_folder": MODELS_IN_CONTAINER / model_folder.name}
+        for _ in range(_TRIES):
+            if call(container, "stage", arguments, surroundings=self._surroundings):
+                return
+            self._bring_model(container, model_folder)
+        raise ServiceBusy(f"Other runs remove the model {model_folder.name} from the volume as often as it is brought.")
+
     def _bring_model(self, container: Any, folder: Path) -> None:
-        """Into the volume, unless it is there: by a mount of the host's folder where there is one, else through the socket."""
+        """Into the volume: by a mount of the host's folder where there is one, else through the socket."""
         surroundings, name = self._surroundings, folder.name
-        if call(container, "has_model", {"name": name}, surroundings=surroundings):
-            return
         on_host = self._engine[1].host_path(folder)
         if on_host is not None:
             with self._siblings.errand("adopt-model", model_on_host=on_host) as errand:

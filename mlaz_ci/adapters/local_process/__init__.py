@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mlaz_ci.adapters.local_process.serving import EnvironmentBuilder, LocalProcess
+from mlaz_ci.adapters.local_process.environments import EnvironmentBuilder
+from mlaz_ci.adapters.local_process.serving import LocalProcess
 
 __all__ = ["EnvironmentBuilder", "LocalProcess"]

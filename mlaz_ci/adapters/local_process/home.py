@@ -142,8 +142,12 @@ def disk_full_as_error(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path, clock: Clock, doing: str, *, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
-    """Alone with the service in `folder` (made if absent). Gives the lock's descriptor; raises ServiceBusy, which names the holder."""
+def locked(folder: Path, clock: Clock, doing: str, *, subject: str = "", wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
+    """Alone with the service in `folder` (made if absent), or with another `subject`.
+
+    Gives the lock's descriptor; raises ServiceBusy, which names the holder.
+    """
+    subject = subject or f'Service "{folder.name}"'
     deadline_s = clock.now_s() + wait_s
     while True:
         holder = ""
@@ -159,7 +163,7 @@ def locked(folder: Path, clock: Clock, doing: str, *, wait_s: float = LOCK_WAIT_
                 os.close(descriptor)
         if clock.now_s() >= deadline_s:
             by = f": {holder}" if holder else ""
-            raise ServiceBusy(f'Service "{folder.name}" is being changed{by}.')
+            raise ServiceBusy(f"{subject} is being changed{by}.")
         clock.sleep(_POLL_S)
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ _DOWNLOAD: Final = re.compile(
 )
 _MIB_OF: Final = {"K": 1 / 1024, "M": 1.0, "G": 1024.0}
 _PR_SET_DUMPABLE: Final = 4
+_LONGEST_BUILD_S: Final = 1800.0
 
 
 class UvResolver:
@@ -51,14 +53,12 @@ class UvResolver:
         build_from_source: bool = False,
         always_asks: bool = False,
         resolve_timeout_s: float = 300.0,
-        build_timeout_s: float = 1800.0,
     ) -> None:
         self._environ = environ
         self._home = home
         self._build_from_source = build_from_source
         self._always_asks = always_asks
         self._resolve_timeout_s = resolve_timeout_s
-        self._build_timeout_s = build_timeout_s
 
     def resolve(
         self,
@@ -93,18 +93,21 @@ class UvResolver:
         environment = scrubbed_environment(self._environ, home=str(self._home))
         return find_interpreter(minor_of(python_version), self._environ, environment)
 
-    def build(self, lock: Lock, destination: Path, progress: Progress) -> None:
-        """Make the environment of `lock` in `destination`, all or nothing.
+    def build(self, lock: Lock, destination: Path, progress: Progress, *, timeout_s: float = _LONGEST_BUILD_S) -> None:
+        """Make the environment of `lock` in `destination`, all or nothing. What is not done after `timeout_s` is ended.
 
         Raises PythonNotAvailable, EnvironmentBuildFailed, DiskFull.
         """
         indexes = read_indexes(self._environ)
-        python = self.python_path(lock.python_version) or self._install_python(lock.python_version, indexes)
+        deadline_s = time.monotonic() + timeout_s
+        python = self.python_path(lock.python_version)
+        python = python or self._install_python(lock.python_version, indexes, timeout_s=timeout_s)
         try:
             with self._room(indexes, build_from_source=self._build_from_source) as (folder, environment):
                 (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
                 venv = ["venv", "--no-config", "--no-project", "--python", str(python), str(destination)]
-                made = run_uv(venv, environment=environment, folder=folder, timeout_s=120.0)
+                left_s = deadline_s - time.monotonic()
+                made = run_uv(venv, environment=environment, folder=folder, timeout_s=left_s)
                 demand_success(made, f"The environment {lock.hash} could not be created.")
                 interpreter = str(destination / "bin" / "python")
                 sync = ["pip", "sync", "lock.txt", "--no-config", "--require-hashes", "--python", interpreter]
@@ -114,7 +117,7 @@ class UvResolver:
                     sync,
                     environment=environment,
                     folder=folder,
-                    timeout_s=self._build_timeout_s,
+                    timeout_s=deadline_s - time.monotonic(),
                     on_line=watch.see,
                 )
                 demand_success(done, f"The packages of environment {lock.hash} could not be installed.")
@@ -127,13 +130,13 @@ class UvResolver:
         found = self.python_path(python_version) if build_from_source else None
         return ["--python", str(found or sys.executable)]
 
-    def _install_python(self, python_version: str, indexes: Indexes) -> Path:
+    def _install_python(self, python_version: str, indexes: Indexes, *, timeout_s: float) -> Path:
         with self._room(indexes, build_from_source=False) as (folder, environment):
             done = run_uv(
                 ["python", "install", "--no-config", "--no-bin", python_version],
                 environment={**environment, "UV_PYTHON_DOWNLOADS": "manual"},
                 folder=folder,
-                timeout_s=300.0,
+                timeout_s=timeout_s,
             )
         if tells_of_full_disk(done.messages):
             raise DiskFull(f"There is no room to install Python {python_version}.", log=done.messages)

@@ -141,7 +141,6 @@ def test_parse_request__on_github__belongs_to_the_repository() -> None:
         ),
         ({**DEPLOY, "target": "aci", "creds": CREDS, "client-id": GUID}, ConflictingInputs, "`creds`"),
         ({**DEPLOY, "wait": "false"}, NotInThisVersion, "`wait`"),
-        ({**DEPLOY, "description": "a sentence"}, NotInThisVersion, "`description`"),
         ({**DEPLOY, "preview": "true"}, NotInThisVersion, "`preview`"),
         ({**DEPLOY, "creds": "{"}, InvalidInput, "`creds`"),
         ({**DEPLOY, "auth": "key"}, InapplicableInput, "`auth` cannot be had on target local"),

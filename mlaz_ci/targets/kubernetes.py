@@ -1,0 +1,58 @@
+"""The target Kubernetes online endpoints: a cluster that is attached to the workspace. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlaz_ci.errors import InapplicableInput, MissingInput
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot
+from mlaz_ci.plan import Plan
+from mlaz_ci.targets import beside
+from mlaz_ci.targets.beside import plan_cleanup as plan_cleanup
+from mlaz_ci.targets.beside import plan_promote as plan_promote
+from mlaz_ci.targets.beside import plan_reject as plan_reject
+from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.names import check_service_name as check_service_name
+from mlaz_ci.targets.pieces import deployment_name as deployment_name
+
+needs_workspace = True
+findings: tuple[Finding, ...] = ()
+_AUTH = (AuthMode.KEY, AuthMode.TOKEN)
+_USES = {"location": "inapplicable"}
+
+
+def input_uses() -> Mapping[str, str]:
+    return _USES
+
+
+def shape(given: Given) -> AzureShape:
+    auth = given.given_choice("auth", AuthMode)
+    if auth is not None and auth not in _AUTH:
+        raise InapplicableInput(
+            f"`auth: {auth}` cannot be had on target kubernetes.", remedy=f"Use one of {', '.join(_AUTH)}."
+        )
+    count = given.given_number("instance-count")
+    return AzureShape(
+        cpu_cores=given.given_number("cpu-cores"),
+        memory_gb=given.given_number("memory-gb"),
+        compute=given.text("compute"),
+        auth=auth,
+        instance_type=given.text("instance-type"),
+        instance_count=None if count is None else int(count),
+        enable_app_insights=given.given_boolean("enable-app-insights"),
+        data_collection=bool(given.given_boolean("data-collection")),
+        description=given.text("description"),
+        environment_variables=given.mapping("environment-variables"),
+        raw=given.section("kubernetes"),
+    )
+
+
+def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:
+    if snapshot.service is None and spec.azure_shape.compute is None:
+        raise MissingInput(
+            "`compute` is missing.",
+            usually="An endpoint of target kubernetes runs on a cluster that is attached to the workspace.",
+            remedy="Name the attached cluster; `az ml compute list` tells them.",
+        )
+    return beside.plan_deploy(request, spec, snapshot, smoke_request)

@@ -1,0 +1,82 @@
+"""The target managed online endpoints: Azure's own machines, one size for each deployment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from mlaz_ci.errors import InapplicableInput, MissingInput
+from mlaz_ci.models import AuthMode, AzureShape, Finding
+from mlaz_ci.targets.beside import plan_cleanup as plan_cleanup
+from mlaz_ci.targets.beside import plan_deploy as plan_deploy
+from mlaz_ci.targets.beside import plan_promote as plan_promote
+from mlaz_ci.targets.beside import plan_reject as plan_reject
+from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.names import check_service_name as check_service_name
+from mlaz_ci.targets.pieces import deployment_name as deployment_name
+
+needs_workspace = True
+findings: tuple[Finding, ...] = ()
+DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
+_AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA)
+_USES = {
+    "cpu-cores": "translated",
+    "memory-gb": "translated",
+    "compute": "inapplicable",
+    "location": "inapplicable",
+}
+# (cores, GB, VM size): Microsoft's table for moving from ACI, "Migrate to managed online endpoints". Its rows have holes, so
+# the first row whose both bounds are at least the request is taken.
+INSTANCE_TYPES: Final = (
+    (1.0, 1.2, "Standard_DS1_v2"),
+    (2.0, 1.7, "Standard_F2s_v2"),
+    (2.0, 4.7, "Standard_DS2_v2"),
+    (2.0, 13.7, "Standard_E2s_v3"),
+    (4.0, 5.7, "Standard_F4s_v2"),
+    (4.0, 11.7, "Standard_DS3_v2"),
+    (4.0, 16.0, "Standard_E4s_v3"),
+)
+
+
+def input_uses() -> Mapping[str, str]:
+    return _USES
+
+
+def shape(given: Given) -> AzureShape:
+    auth = given.given_choice("auth", AuthMode)
+    if auth is AuthMode.NONE:
+        raise InapplicableInput(
+            "`auth: none` cannot be had on target managed: a managed online endpoint always asks who calls.",
+            remedy=f"Use one of {', '.join(_AUTH)}.",
+        )
+    count = given.given_number("instance-count")
+    return AzureShape(
+        cpu_cores=given.given_number("cpu-cores"),
+        memory_gb=given.given_number("memory-gb"),
+        auth=auth,
+        instance_type=_instance_type(given),
+        instance_count=None if count is None else int(count),
+        enable_app_insights=given.given_boolean("enable-app-insights"),
+        data_collection=bool(given.given_boolean("data-collection")),
+        description=given.text("description"),
+        environment_variables=given.mapping("environment-variables"),
+        raw=given.section("managed"),
+    )
+
+
+def _instance_type(given: Given) -> str | None:
+    """The given VM size, else the one for the given cores and memory; None where nothing is given."""
+    if named := given.text("instance-type"):
+        return named
+    cores, memory_gb = given.given_number("cpu-cores"), given.given_number("memory-gb")
+    if cores is None and memory_gb is None:
+        return None
+    for most_cores, most_gb, name in INSTANCE_TYPES:
+        if (cores or 0.0) <= most_cores and (memory_gb or 0.0) <= most_gb:
+            return name
+    raise MissingInput(
+        f"No VM size is known for {cores or 'any'} cores and {memory_gb or 'any'} GB.",
+        usually="Microsoft's table from cores and memory to VM sizes ends at 4 cores and 16 GB.",
+        remedy="Give `instance-type`, a VM size such as Standard_DS4_v2.",
+    )

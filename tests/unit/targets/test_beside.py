@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from mlaz_ci.errors import (
+    InvalidInput,
+    MissingInput,
+    ModelVersionNotExpected,
+    NoCanary,
+    NothingToRollBackTo,
+    NotOurs,
+    ServiceNotFound,
+)
+from mlaz_ci.models import AzureShape, EndpointUse, OnFailure, ScoreRequest, Snapshot, Status, Strategy
+from mlaz_ci.targets import beside, kubernetes, managed
+from tests import samples
+
+SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
+SPEC = samples.spec(shape=AzureShape(), model=replace(samples.model(), is_in_workspace=True), deployment_name="g2")
+OLD = samples.deployment("g1", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+SERVING = samples.service(live="g1", deployments=(OLD,), traffic={"g1": 100})
+CANARY = replace(
+    SERVING,
+    deployments=(OLD, samples.deployment("g2", model_version="2", created_at=datetime(2026, 2, 1, tzinfo=UTC))),
+    traffic={"g1": 90, "g2": 10},
+)
+
+
+def described(steps: object) -> list[str]:
+    return [step.describe() for step in steps]  # type: ignore[attr-defined]
+
+
+def test_plan_deploy__nothing_there__creates_at_once_verifies_and_shifts() -> None:
+    plan = managed.plan_deploy(samples.request(), SPEC, Snapshot(), SMOKE)
+    first, *rest = described(plan.steps)
+    assert first.startswith('at once: create the endpoint "churn"; register the model')
+    assert "build the environment" in first
+    assert rest == [
+        'start deployment "g2" of service "churn", without traffic',
+        'wait until deployment "g2" is healthy',
+        'smoke-test deployment "g2" with the model\'s input example (required)',
+        'give all traffic of service "churn" to deployment "g2"',
+    ]
+    assert described(plan.undo) == ['stop and delete service "churn" with its deployments']
+    assert plan.done is Status.HEALTHY
+
+
+def test_plan_deploy__another_serves__retires_it_after_the_shift_or_keeps_it() -> None:
+    plan = managed.plan_deploy(samples.request(), SPEC, Snapshot(service=SERVING), SMOKE)
+    assert described(plan.steps)[-1] == 'drain and stop deployment "g1", remove its files'
+    assert described(plan.undo) == ['drain and stop deployment "g2", remove its files']
+    kept = managed.plan_deploy(samples.request(keep_previous=True), SPEC, Snapshot(service=SERVING), SMOKE)
+    assert described(kept.steps)[-1] == 'drain and stop deployment "g1", keep its files for a rollback'
+
+
+def test_plan_deploy__canary__stops_at_its_share() -> None:
+    request = samples.request(strategy=Strategy.CANARY, canary_percent=20)
+    plan = managed.plan_deploy(request, SPEC, Snapshot(service=SERVING), SMOKE)
+    assert described(plan.steps)[-1] == 'give 20 % of the traffic of service "churn" to deployment "g2"'
+    assert plan.done is Status.CANARY
+    assert managed.plan_deploy(request, SPEC, Snapshot(), SMOKE).done is Status.HEALTHY
+
+
+def test_plan_deploy__the_same_has_all_the_traffic__is_unchanged() -> None:
+    live = replace(OLD, spec_hash=SPEC.spec_hash)
+    there = replace(SERVING, deployments=(live,))
+    assert managed.plan_deploy(samples.request(), SPEC, Snapshot(service=there), SMOKE).done is Status.UNCHANGED
+    shared = replace(there, traffic={"g1": 90})
+    assert managed.plan_deploy(samples.request(), SPEC, Snapshot(service=shared), SMOKE).steps
+
+
+def test_plan_deploy__name_in_use__is_refused() -> None:
+    with pytest.raises(InvalidInput, match="in use"):
+        managed.plan_deploy(samples.request(), replace(SPEC, deployment_name="g1"), Snapshot(service=SERVING), SMOKE)
+
+
+def test_plan_deploy__endpoint_of_others__needs_existing_or_take_over_and_keeps_theirs() -> None:
+    theirs = replace(SERVING, owner="terraform", deployments=(replace(OLD, is_ours=False),))
+    with pytest.raises(NotOurs):
+        managed.plan_deploy(samples.request(), SPEC, Snapshot(service=theirs), SMOKE)
+    existing = samples.request(endpoint=EndpointUse.EXISTING)
+    plan = managed.plan_deploy(existing, SPEC, Snapshot(service=theirs), SMOKE)
+    assert described(plan.steps)[-1] == 'give all traffic of service "churn" to deployment "g2"'
+    with pytest.raises(ServiceNotFound):
+        managed.plan_deploy(existing, SPEC, Snapshot(), SMOKE)
+
+
+def test_plan_deploy__on_failure_keep_and_other_store__no_undo_and_a_fetch() -> None:
+    plan = managed.plan_deploy(
+        samples.request(on_failure=OnFailure.KEEP), replace(SPEC, model=samples.model()), Snapshot(), SMOKE
+    )
+    assert plan.undo == ()
+    assert described(plan.steps)[0].startswith("fetch the model")
+
+
+def test_plan_deploy__kubernetes_without_compute__is_missing_for_a_new_endpoint_alone() -> None:
+    with pytest.raises(MissingInput, match="compute"):
+        kubernetes.plan_deploy(samples.request(), SPEC, Snapshot(), SMOKE)
+    assert kubernetes.plan_deploy(samples.request(), SPEC, Snapshot(service=SERVING), SMOKE).steps
+
+
+def test_plan_cleanup__ours_absent_and_existing__deletes_no_more_than_ours() -> None:
+    assert beside.plan_cleanup(samples.request(), Snapshot()).done is Status.ABSENT
+    assert described(beside.plan_cleanup(samples.request(), Snapshot(service=SERVING)).steps) == [
+        'stop and delete service "churn" with its deployments'
+    ]
+    with pytest.raises(NotOurs):
+        beside.plan_cleanup(samples.request(), Snapshot(service=replace(SERVING, owner="x")))
+    existing = samples.request(endpoint=EndpointUse.EXISTING)
+    mixed = replace(CANARY, owner="x", deployments=(replace(OLD, is_ours=False), CANARY.deployments[1]))
+    plan = beside.plan_cleanup(existing, Snapshot(service=mixed))
+    assert described(plan.steps) == ['drain and stop deployment "g2", remove its files']
+    strangers = replace(mixed, deployments=mixed.deployments[:1])
+    assert beside.plan_cleanup(existing, Snapshot(service=strangers)).done is Status.ABSENT
+
+
+def test_plan_rollback__kept_deployment__is_verified_and_shifted_to() -> None:
+    there = replace(CANARY, live="g2", previous="g1", traffic={"g2": 100})
+    plan = beside.plan_rollback(samples.request(), Snapshot(service=there), SMOKE)
+    assert described(plan.steps)[-1] == 'give all traffic of service "churn" to deployment "g1"'
+    assert plan.done is Status.ROLLED_BACK
+    with pytest.raises(NothingToRollBackTo):
+        beside.plan_rollback(samples.request(), Snapshot(service=SERVING), SMOKE)
+    with pytest.raises(ServiceNotFound):
+        beside.plan_rollback(samples.request(), Snapshot(), SMOKE)
+
+
+def test_plan_promote__canary__gets_all_and_the_old_goes() -> None:
+    plan = beside.plan_promote(samples.request(expect_model_version="2"), Snapshot(service=CANARY))
+    assert described(plan.steps) == [
+        'give all traffic of service "churn" to deployment "g2"',
+        'drain and stop deployment "g1", remove its files',
+    ]
+    assert plan.done is Status.PROMOTED
+
+
+def test_plan_promote__another_version_than_approved__is_refused() -> None:
+    with pytest.raises(ModelVersionNotExpected, match="2, not the approved 7"):
+        beside.plan_promote(samples.request(expect_model_version="7"), Snapshot(service=CANARY))
+
+
+def test_plan_promote__no_canary__tells_the_traffic() -> None:
+    with pytest.raises(NoCanary, match="g1 100 %"):
+        beside.plan_promote(samples.request(), Snapshot(service=SERVING))
+
+
+def test_plan_reject__canary__goes() -> None:
+    plan = beside.plan_reject(samples.request(), Snapshot(service=CANARY))
+    assert described(plan.steps) == ['drain and stop deployment "g2", remove its files']
+    assert (plan.done, plan.deployment_name) == (Status.REJECTED, "g1")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mlaz_ci.errors import MissingInput, NothingToRollBackTo, NotOurs, ServiceNotFound
+from mlaz_ci.models import AzureShape, OnFailure, ScoreRequest, ServiceState, SmokeTest, Snapshot, Status
+from mlaz_ci.targets import aci, aks
+from tests import samples
+
+SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
+IN_WORKSPACE = replace(samples.model(), is_in_workspace=True)
+SPEC = samples.spec(shape=AzureShape(cpu_cores=1.0), model=IN_WORKSPACE)
+SERVING = samples.deployment("g1", can_be_restored=True)
+
+
+def described(steps: object) -> list[str]:
+    return [step.describe() for step in steps]  # type: ignore[attr-defined]
+
+
+def test_plan_deploy__nothing_there__registers_by_reference_creates_and_verifies() -> None:
+    plan = aci.plan_deploy(samples.request(), SPEC, Snapshot(), SMOKE)
+    assert described(plan.steps) == [
+        'register the model file:///models/churn as "churn" (by reference; no byte of it passes through here), unless it is there',
+        f"build the environment {samples.lock().hash} (Python 3.11), unless it is there",
+        'start deployment "g1" of service "churn", without traffic',
+        'wait until deployment "g1" is healthy',
+        'smoke-test deployment "g1" with the model\'s input example (required)',
+    ]
+    assert described(plan.undo) == ['stop and delete service "churn" with its deployments']
+    assert (plan.done, plan.notes) == (Status.HEALTHY, ())
+
+
+def test_plan_deploy__model_of_another_store__is_fetched_and_uploaded() -> None:
+    plan = aci.plan_deploy(samples.request(), replace(SPEC, model=samples.model()), Snapshot(), SMOKE)
+    assert described(plan.steps)[:2] == [
+        "fetch the model file:///models/churn, 2.0 MB",
+        'register the model file:///models/churn as "churn" (by upload), unless it is there',
+    ]
+
+
+def test_plan_deploy__another_model_serves__changes_in_place_says_so_and_can_put_it_back() -> None:
+    there = samples.service(live="g1", deployments=(SERVING,))
+    plan = aci.plan_deploy(samples.request(), replace(SPEC, deployment_name="g2"), Snapshot(service=there), SMOKE)
+    assert described(plan.steps)[2] == 'update service "churn" in place to deployment "g2"'
+    assert described(plan.undo) == [
+        'put deployment "g1" of service "churn" back in place',
+        'wait until deployment "g1" is healthy',
+    ]
+    assert len(plan.notes) == 1
+    assert "before it can be smoke-tested" in plan.notes[0]
+
+
+def test_plan_deploy__what_serves_cannot_be_put_back__is_said_before_the_first_write() -> None:
+    there = samples.service(live="g1", deployments=(replace(SERVING, can_be_restored=False),))
+    plan = aci.plan_deploy(samples.request(), replace(SPEC, deployment_name="g2"), Snapshot(service=there), SMOKE)
+    assert plan.undo == ()
+    assert "the old one is lost" in plan.notes[1]
+
+
+def test_plan_deploy__service_that_never_served__is_made_anew() -> None:
+    there = samples.service(live=None, deployments=(), state=ServiceState.FAILED)
+    plan = aci.plan_deploy(samples.request(), SPEC, Snapshot(service=there), SMOKE)
+    assert described(plan.steps)[2:4] == [
+        'stop and delete service "churn" with its deployments',
+        'start deployment "g1" of service "churn", without traffic',
+    ]
+
+
+def test_plan_deploy__the_same_is_healthy__is_unchanged_and_unhealthy_is_updated() -> None:
+    live = samples.deployment("g1", spec_hash=SPEC.spec_hash)
+    there = samples.service(live="g1", deployments=(live,))
+    plan = aci.plan_deploy(samples.request(), SPEC, Snapshot(service=there), SMOKE)
+    assert (plan.steps, plan.done, plan.deployment_name) == ((), Status.UNCHANGED, "g1")
+    sick = replace(there, state=ServiceState.UNHEALTHY)
+    assert aci.plan_deploy(samples.request(), SPEC, Snapshot(service=sick), SMOKE).steps
+
+
+def test_plan_deploy__on_failure_keep__has_no_undo() -> None:
+    request = samples.request(on_failure=OnFailure.KEEP)
+    assert aci.plan_deploy(request, SPEC, Snapshot(), SMOKE).undo == ()
+
+
+def test_plan_deploy__no_smoke_test__ends_unverified() -> None:
+    plan = aci.plan_deploy(samples.request(smoke_test=SmokeTest.OFF), SPEC, Snapshot(), SMOKE)
+    assert plan.done is Status.UNVERIFIED
+
+
+def test_plan_deploy__service_of_others__is_refused_unless_taken_over() -> None:
+    there = Snapshot(service=samples.service(owner="somebody", deployments=(SERVING,), live="g1"))
+    with pytest.raises(NotOurs):
+        aci.plan_deploy(samples.request(), SPEC, there, SMOKE)
+    assert aci.plan_deploy(samples.request(take_over="churn"), SPEC, there, SMOKE).steps
+
+
+def test_plan_deploy__aks_without_compute__is_missing_for_a_new_service_alone() -> None:
+    with pytest.raises(MissingInput, match="compute"):
+        aks.plan_deploy(samples.request(), SPEC, Snapshot(), SMOKE)
+    there = Snapshot(service=samples.service(live="g1", deployments=(SERVING,)))
+    assert aks.plan_deploy(samples.request(), SPEC, there, SMOKE).steps
+
+
+def test_plan_cleanup__there_absent_and_of_others__deletes_succeeds_refuses() -> None:
+    there = samples.service()
+    assert aci.plan_cleanup(samples.request(), Snapshot(service=there)).done is Status.DELETED
+    assert aci.plan_cleanup(samples.request(), Snapshot()).done is Status.ABSENT
+    with pytest.raises(NotOurs):
+        aci.plan_cleanup(samples.request(), Snapshot(service=replace(there, owner="x")))
+
+
+def test_plan_rollback__previous_known__puts_it_back_and_verifies() -> None:
+    there = samples.service(live="g2", previous="g1", deployments=(SERVING, samples.deployment("g2")))
+    plan = aci.plan_rollback(samples.request(), Snapshot(service=there), SMOKE)
+    assert described(plan.steps)[0] == 'put deployment "g1" of service "churn" back in place'
+    assert plan.done is Status.ROLLED_BACK
+    assert aci.plan_rollback(samples.request(), Snapshot(service=there), None).done is Status.UNVERIFIED
+
+
+def test_plan_rollback__nothing_to_go_back_to__says_which() -> None:
+    with pytest.raises(ServiceNotFound):
+        aci.plan_rollback(samples.request(), Snapshot(), SMOKE)
+    with pytest.raises(NothingToRollBackTo):
+        aci.plan_rollback(samples.request(), Snapshot(service=samples.service()), SMOKE)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlaz_ci.errors import ServiceFailed, ServiceStartFailed
+from mlaz_ci.execute import Execution, Ports
+from mlaz_ci.models import AzureShape, Observation, Request, ScoreRequest, ServiceState, Strategy
+from mlaz_ci.plan import Plan
+from mlaz_ci.targets import aci, managed
+from tests import samples
+from tests.fakes.clock import FakeClock
+from tests.fakes.platform import RecordingPlatform
+from tests.fakes.serving import FakeAzure
+from tests.fakes.store import FakeStore
+
+SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
+LOCK = samples.lock().hash
+
+
+class Scene:
+    def __init__(self, folder: Path, side: FakeAzure | None = None) -> None:
+        self.side = side or FakeAzure()
+        self.store = FakeStore()
+        clock = FakeClock()
+        ports = Ports(
+            store=self.store,
+            serving=self.side,
+            platform=RecordingPlatform(),
+            clock=clock,
+            models_folder=folder,
+            registry=self.side,
+            in_place=self.side,
+            endpoints=self.side,
+        )
+        self.execution = Execution(ports=ports, deadline_s=clock.now_s() + 600)
+
+    def plan(self, rules: object, name: str, request: Request | None = None, *, in_workspace: bool = True) -> Plan:
+        model = replace(self.store.model, is_in_workspace=in_workspace, digest=name)
+        spec = samples.spec(deployment_name=name, model=model, shape=AzureShape())
+        before = self.side.snapshot("churn")
+        if before.service:
+            deployments = tuple(replace(each, can_be_restored=True) for each in before.service.deployments)
+            before = replace(before, service=replace(before.service, deployments=deployments))
+        return rules.plan_deploy(request or samples.request(), spec, before, SMOKE)  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_carry_out__model_in_the_workspace__is_registered_by_reference_and_deployed_by_its_version(
+    scene: Scene,
+) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1"))
+    assert scene.side.calls == ["register churn", f"build {LOCK}", "stage g1", "start g1", "score g1"]
+    assert scene.side.uploaded == []
+    assert scene.side.specs["g1"].model.version == "1"
+    assert [each.what for each in scene.execution.mutations] == ["registered", "created"]
+
+
+def test_carry_out__model_of_another_store__is_fetched_and_uploaded_once(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1", in_workspace=False))
+    assert len(scene.side.uploaded) == 1
+
+
+def test_carry_out__changed_in_place_and_failed__puts_back_what_served(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1"))
+    scene.side.live = "g1"
+    scene.side.states = [Observation(state=ServiceState.FAILED), Observation(state=ServiceState.HEALTHY)]
+    with pytest.raises(ServiceStartFailed):
+        scene.execution.carry_out(scene.plan(aci, "g2"))
+    assert scene.side.calls[-2:] == ["update g2", "restore g1"]
+    assert [each.what for each in scene.execution.mutations][-2:] == ["updated", "put back"]
+
+
+def test_carry_out__failed_before_the_service_was_touched__puts_nothing_back(tmp_path: Path) -> None:
+    side = FakeAzure()
+    Scene(tmp_path, side).execution.carry_out(Scene(tmp_path, side).plan(aci, "g1"))
+    side.live = "g1"
+    side.failing = {"build": ServiceFailed("no")}
+    scene = Scene(tmp_path, side)
+    with pytest.raises(ServiceFailed):
+        scene.execution.carry_out(scene.plan(aci, "g2"))
+    assert side.calls[-1] == f"build {LOCK}"
+
+
+def test_carry_out__new_endpoint__is_made_while_the_model_is_registered(tmp_path: Path) -> None:
+    both = threading.Barrier(3)
+
+    class Meeting(FakeAzure):
+        """Each of the three waits for the others: steps in turn would never meet."""
+
+        def _called(self, verb: str, subject: str) -> None:
+            super()._called(verb, subject)
+            if verb in {"create", "register", "build"}:
+                both.wait(10)
+
+    scene = Scene(tmp_path, Meeting())
+    scene.execution.carry_out(scene.plan(managed, "g1"))
+    assert sorted(scene.side.calls[:3]) == [f"build {LOCK}", "create churn", "register churn"]
+    assert scene.side.calls[3:] == ["stage g1", "start g1", "score g1", "shift g1"]
+
+
+def test_carry_out__one_of_those_at_once_fails__all_have_ended_before_the_undo(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, FakeAzure(failing={"register": ServiceFailed("no")}))
+    with pytest.raises(ServiceFailed):
+        scene.execution.carry_out(scene.plan(managed, "g1"))
+    assert scene.side.calls[-1] == "delete churn"
+
+
+def test_carry_out__canary__gets_its_share_alone(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(managed, "g1"))
+    request = samples.request(strategy=Strategy.CANARY, canary_percent=20)
+    scene.execution.carry_out(scene.plan(managed, "g2", request))
+    assert scene.side.calls[-1] == "share 20 g2"
+    assert scene.side.live == "g1"
