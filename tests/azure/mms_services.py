@@ -280,7 +280,7 @@ def patch_service(request: Request, params: Params, cloud: Cloud) -> Response:
     # azureml-mlflow follows the Operation-Location of every PATCH, and fails where there is none.
     if is_words_alone:
         return _accepted(found, webservices.begin(cloud, service, "mms-words"))
-    starts = "environmentImageRequest" in members
+    starts = bool(members & {"environmentImageRequest", "versions"})
     return _accepted(found, webservices.begin(cloud, service, "mms-update", starts=starts))
 
 

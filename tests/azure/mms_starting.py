@@ -37,7 +37,23 @@ def start(cloud: Cloud, service: Service) -> str:
     return key
 
 
-def _spec(cloud: Cloud, service: Service, image: dict[str, Any], folder: Path) -> Spec:
+def start_versions(cloud: Cloud, service: Service) -> dict[str, tuple[str, dict[str, Any]]]:
+    """An endpoint's versions by name, each with the key of its start and the image that runs; those whose image is as before go on."""
+    if cloud.live(Serving).backend is None:
+        return {}
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, asked in (service.request.get("versions") or {}).items():
+        image = asked.get("environmentImageRequest") or {}
+        found[name] = service.versions.get(name, ("", {}))
+        if image and found[name][1] != image:
+            key = f"mms/{service.name}/{name}#{cloud.new_id()}"
+            folder = cloud.room_folder("services") / key.rpartition("#")[2]
+            cloud.live(Serving).begin(key, _spec(cloud, service, image, folder, name=f"{service.name}-{name}"))
+            found[name] = (key, image)
+    return found
+
+
+def _spec(cloud: Cloud, service: Service, image: dict[str, Any], folder: Path, *, name: str = "") -> Spec:
     workspace = workspace_of(cloud, service.workspace)
     environment = image.get("environment") or {}
     variables = {name: str(value) for name, value in (environment.get("environmentVariables") or {}).items()}
@@ -46,7 +62,7 @@ def _spec(cloud: Cloud, service: Service, image: dict[str, Any], folder: Path) -
     for asset in image.get("assets") or ():
         _lay_asset(cloud, workspace, asset, script_folder)
     return Spec(
-        name=service.name,
+        name=name or service.name,
         script_folder=script_folder if script_folder.exists() else None,
         script=posixpath.normpath(variables[_ENTRY]) if variables.get(_ENTRY) else "",
         model_folder=_lay_models(cloud, workspace, image.get("modelIds") or [], folder / "azureml-models"),

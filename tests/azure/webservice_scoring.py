@@ -9,12 +9,12 @@ import http.client
 
 from tests.azure import webservices
 from tests.azure.arm.forwarding import Channels
-from tests.azure.arm.scoring import Load
+from tests.azure.arm.scoring import Load, Rotations
 from tests.azure.backends import Serving
 from tests.azure.messages import Refusal, Request, Response
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
-from tests.azure.webservices import ACI, Service, Services
+from tests.azure.webservices import ACI, ENDPOINT, Service, Services
 
 room = Room("aci-scoring", host="{label}.{region}.azurecontainer.io", scheme="http")
 clusters = Room("aks-scoring", host="203.0.113.{address}", scheme="http")
@@ -44,14 +44,23 @@ def _limit(service: Service) -> int:
     return int(each * (replicas or 1))
 
 
+def _version_of(service: Service, cloud: Cloud) -> str:
+    """The start of the version whose turn it is, by the versions' shares of the traffic."""
+    asked = service.request.get("versions") or {}
+    weights = {name: int(asked[name].get("trafficPercentile") or 0) for name in service.versions if name in asked}
+    chosen = cloud.state(Rotations).of(f"mms/{service.name}").next(weights)
+    return service.versions[chosen][0] if chosen else ""
+
+
 def _score(request: Request, service: Service | None, path: str, cloud: Cloud) -> Response:
     with cloud.lock:
         if service is not None:
             webservices.settle(cloud, service)
-        if service is None or (not service.serving and service.state != "Healthy"):
+        if service is None or (not service.serving and not service.versions and service.state != "Healthy"):
             raise Refusal(_said(cloud, 503, "The service is not there, or has no container that is ready."))
         _authorize(request, service, cloud)
-        serving, timeout_s = service.serving, (service.request.get("scoringTimeoutMs") or 60000) / 1000
+        serving = _version_of(service, cloud) if service.kind == ENDPOINT else service.serving
+        timeout_s = (service.request.get("scoringTimeoutMs") or 60000) / 1000
         is_aci, limit = service.kind == ACI, _limit(service)
     load, key = cloud.live(Load), f"mms/{service.name}"
     if not load.enter(key, 1_000_000 if is_aci else limit):

@@ -14,6 +14,8 @@ from tests.azure.clock import iso8601, utc
 from tests.azure.state import Cloud
 from tests.azure.transitions import Progress, Stage, after_polls
 
+# By name: the start that serves a version, and its image.
+Versions = dict[str, tuple[str, dict[str, Any]]]
 ACI, AKS, ENDPOINT = "ACI", "AKS", "AKSENDPOINT"
 # Without a script: seen under way by one poll, done at the next. What needs no container is done at once.
 _COURSES: dict[str, tuple[Stage, ...]] = {
@@ -55,6 +57,8 @@ class Service:
     operation: str = ""
     # The start that serves now, and its log where a test gave one.
     serving: str = ""
+    # Of an endpoint: by version, the start that serves, and its image.
+    versions: Versions = field(default_factory=dict)
     told_log: str | None = None
     # Tokens and until when they hold, in seconds since 1970.
     tokens: dict[str, float] = field(default_factory=dict)
@@ -93,6 +97,8 @@ class Operation:
     starting: str = ""
     told: list[str] = field(default_factory=list)
     log_blob: str = ""
+    # What an endpoint's versions shall be when this is through.
+    versions: Versions | None = None
 
     @property
     def is_over(self) -> bool:
@@ -153,6 +159,7 @@ def begin(
     will_fail = course[-1].state != "Succeeded"
     if starts and not will_fail:
         operation.starting = mms_starting.start(cloud, service)
+        operation.versions = mms_starting.start_versions(cloud, service) if service.kind == ENDPOINT else None
     if starts:
         _tell(cloud, operation, _BEGUN)
     return operation
@@ -164,6 +171,7 @@ def _cancel_current(cloud: Cloud, service: Service) -> None:
     if current is not None and not current.is_over:
         current.state, current.ended = "Cancelled", iso8601(cloud.clock)
         cloud.live(Serving).end(current.starting)
+        _end_versions(cloud, current.versions or {}, but=service.versions)
 
 
 def _tell(cloud: Cloud, operation: Operation, lines: Sequence[str]) -> None:
@@ -180,13 +188,16 @@ def look(cloud: Cloud, operation: Operation, *, polls: bool = False) -> None:
         operation.state = stage.state
         return
     state, error = stage.state, stage.error
-    start = cloud.live(Serving).start_of(operation.starting) if operation.starting else None
-    if state == "Succeeded" and start is not None:
-        if not start.is_done:
+    keys = [operation.starting, *(key for key, _ in (operation.versions or {}).values())]
+    begun = [cloud.live(Serving).start_of(key) for key in keys if key]
+    starts = [start for start in begun if start is not None]
+    if state == "Succeeded":
+        if not all(start.is_done for start in starts):
             operation.state = "Running"
             return
-        if start.error is not None:
-            state, error = "Failed", _start_error(cloud, operation, start.error)
+        failure = next((start.error for start in starts if start.error is not None), None)
+        if failure is not None:
+            state, error = "Failed", _start_error(cloud, operation, failure)
     _end(cloud, operation, state, error)
 
 
@@ -212,6 +223,7 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
     operation.error = None if has_succeeded else error or mms_errors.crash(service.kind, service.name)
     if operation.kind == "mms-delete" and has_succeeded:
         cloud.live(Serving).end(service.serving)
+        _end_versions(cloud, service.versions)
         del services.by_key[(service.workspace, service.name.lower())]
         return
     if operation.kind in _QUIET:
@@ -222,6 +234,9 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
         if operation.starting or not service.serving:
             cloud.live(Serving).end(service.serving)
             service.serving = operation.starting
+        if operation.versions is not None:
+            _end_versions(cloud, service.versions, but=operation.versions)
+            service.versions = operation.versions
         service.state = operation.extra.get("service_state", "Healthy")
         if operation.told:
             _tell(cloud, operation, _THROUGH)
@@ -231,7 +246,15 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
     service.told_log = operation.extra.get("log") if is_container else None
 
 
+def _end_versions(cloud: Cloud, versions: Versions, *, but: Versions | None = None) -> None:
+    kept = {key for key, _ in (but or {}).values()}
+    for key, _ in versions.values():
+        if key and key not in kept:
+            cloud.live(Serving).end(key)
+
+
 def _fail(cloud: Cloud, operation: Operation, service: Service) -> None:
+    _end_versions(cloud, operation.versions or {}, but=service.versions)
     service.state = operation.extra.get("service_state", "Failed")
     if operation.starting and operation.starting != service.serving:
         cloud.live(Serving).end(operation.starting)

@@ -19,7 +19,7 @@ from tests.azure.state import Cloud
 from tests.azure.tests import test_mms_errors
 from tests.azure.tests.test_mms_errors import MMS
 
-client, model = test_mms_errors.client, test_mms_errors.model
+client, cluster, model = test_mms_errors.client, test_mms_errors.cluster, test_mms_errors.model
 
 
 class _Server:
@@ -170,3 +170,32 @@ def test_service__of_a_packed_folder__has_it_unpacked(
     asked["environmentImageRequest"]["assets"] = [asset]
     _ended(client, client.post(f"{MMS}/services", json=asked))
     assert backend.files == [{"code/source/score.py": b"inner", "model/model.pkl": b"x"}]
+
+
+def test_aks_endpoint__versions_with_shares__are_called_by_them(
+    client: requests.Session, model: str, cluster: str, backend: _Backend, cloud: Cloud
+) -> None:
+    def version(name: str, script: bytes, share: float) -> dict[str, Any]:
+        image = _asked(cloud, model, script)["environmentImageRequest"]
+        return {"name": name, "computeType": "AKS", "environmentImageRequest": image, "trafficPercentile": share}
+
+    asked = {"name": "churn-ep", "computeType": "AKSENDPOINT", "computeName": cluster, "authEnabled": False}
+    _ended(client, client.post(f"{MMS}/services", json={**asked, "versions": {"blue": version("blue", b"b", 100.0)}}))
+    url = client.get(f"{MMS}/services/churn-ep").json()["scoringUri"]
+
+    def who_answers() -> list[str]:
+        return [requests.post(url, data=b"x", timeout=10).text.split()[0] for _ in range(4)]
+
+    assert who_answers() == ["1"] * 4
+    crash = {"op": "add", "path": "/versions/red", "value": version("red", b"crash", 0.0)}
+    assert _ended(client, client.patch(f"{MMS}/services/churn-ep", json=[crash]))["state"] == "Failed"
+    assert who_answers() == ["1"] * 4
+    changes = [
+        {"op": "remove", "path": "/versions/red"},
+        {"op": "add", "path": "/versions/green", "value": version("green", b"g2", 25.0)},
+        {"op": "replace", "path": "/versions/blue/trafficPercentile", "value": 75.0},
+    ]
+    assert _ended(client, client.patch(f"{MMS}/services/churn-ep", json=changes))["state"] == "Succeeded"
+    assert sorted(who_answers()) == ["1", "1", "1", "3"]
+    _ended(client, client.delete(f"{MMS}/services/churn-ep"))
+    assert requests.post(url, data=b"x", timeout=10).status_code == 503
