@@ -56,7 +56,7 @@ def spec_of(deployment: str, model: str, port: int | None) -> DeploymentSpec:
 def deploy(serving: LocalDocker, deployment: str, model: str, port: str = "") -> Any:
     before = serving.snapshot(SERVICE).service
     spec = spec_of(deployment, model, int(port) if port else None)
-    serving.build_environment(spec.lock, Silence())
+    serving.build_environment(spec.lock, Silence(), deadline_s=time.monotonic() + 900)
     folder = Path("models", model).absolute()
     if os.environ.get("INPUT_OFF-THE-MOUNTS"):
         folder = Path(shutil.copytree(folder, f"/tmp/{model}-elsewhere"))

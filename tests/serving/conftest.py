@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.environments import serving_environment
+from tests.serving.environments import made_by, serving_environment
 from tests.serving.served import Served, serve
 
 MODELS_SCRIPT = Path(__file__).with_name("models.py")
@@ -47,11 +46,7 @@ ServiceOf = Callable[[str], Served]
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceOf]:
     stand: Stand = request.param
     python = serving_environment(stand.requirements, stand.python_version, [stand.server])
-    models = tmp_path_factory.mktemp("models")
-    made = subprocess.run(
-        [python, MODELS_SCRIPT, models], check=False, capture_output=True, text=True, timeout=300, cwd=models
-    )
-    assert made.returncode == 0, made.stderr
+    models = made_by(python, MODELS_SCRIPT)
     running: dict[str, Served] = {}
     with ExitStack() as stack:
 

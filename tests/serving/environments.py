@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -82,6 +83,22 @@ def serving_environment(requirements: Sequence[str], python_version: str, ranges
     """Where a model with these requirements is served: its packages and the inference server, locked together."""
     ranges = server_ranges(python_version) if ranges is None else ranges
     return environment(lock(requirements, python_version, ranges), python_version)
+
+
+def made_by(python: Path, script: Path) -> Path:
+    """The folder that `script FOLDER` filled, run by that interpreter of the cache."""
+    locked = (python.parent.parent / "lock.txt").read_text()
+    folder = CACHE / "models" / digest(script.read_text(), str(python), locked)
+    with exclusive(folder):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
+                made = Path(draft) / "made"
+                made.mkdir()
+                command = [python, script, made]
+                done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, cwd=made)
+                assert done.returncode == 0, done.stderr
+                made.rename(folder)
+    return folder
 
 
 @cache

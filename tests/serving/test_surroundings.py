@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from queue import Queue
 import pytest
 
 from tests.serving.conftest import MODELS_SCRIPT, STANDS
-from tests.serving.environments import serving_environment
-from tests.serving.served import serve
+from tests.serving.environments import made_by, serving_environment
+from tests.serving.served import Served, serve
 
 ROW = {"inputs": [[3, 72.5, "Oslo"]]}
 
@@ -28,11 +27,22 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    made = subprocess.run([python, MODELS_SCRIPT, folder], check=False, capture_output=True, text=True, timeout=300)
-    assert made.returncode == 0, made.stderr
-    return folder
+def models() -> Path:
+    stand = STANDS[0]
+    return made_by(serving_environment(stand.requirements, stand.python_version, [stand.server]), MODELS_SCRIPT)
+
+
+SWAGGER = {"swagger.json": '{"swagger": "2.0", "ours": 2}', "swagger3.json": '{"openapi": "3.0.3", "ours": 3}'}
+
+
+@pytest.fixture(scope="module")
+def served_as_in_azure(python: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The model in the folder of its registered name and version, swagger files beside the script, data to be collected and nobody who takes it."""
+    home = tmp_path_factory.mktemp("azure")
+    model = home / "azureml-models" / "prices" / "7"
+    shutil.copytree(models / "table", model / "model")
+    with serve(python, model, home / "service", {"MLAZ_DATA_COLLECTION": "true"}, files=SWAGGER) as served:
+        yield served
 
 
 @contextmanager
@@ -78,10 +88,9 @@ def test_collection__switched_on__inputs_and_outputs_reach_azures_collector(
     assert received["azureml.inference.model_outputs"] == [{"0": 222.5}]
 
 
-def test_collection__its_side_is_absent__predictions_go_on(python: Path, models: Path, tmp_path: Path) -> None:
-    with serve(python, models / "table", tmp_path, {"MLAZ_DATA_COLLECTION": "true"}) as served:
-        assert served.score(ROW).json == [222.5]
-        assert "data collection: " in served.log
+def test_collection__its_side_is_absent__predictions_go_on(served_as_in_azure: Served) -> None:
+    assert served_as_in_azure.score(ROW).json == [222.5]
+    assert "data collection: " in served_as_in_azure.log
 
 
 def test_log__texts_are_asked_for__it_has_the_exception(python: Path, models: Path, tmp_path: Path) -> None:
@@ -91,19 +100,13 @@ def test_log__texts_are_asked_for__it_has_the_exception(python: Path, models: Pa
         assert "the secret of the model" in served.log
 
 
-def test_swagger__files_beside_the_script__are_what_the_server_shows(
-    python: Path, models: Path, tmp_path: Path
-) -> None:
-    files = {"swagger.json": '{"swagger": "2.0", "ours": 2}', "swagger3.json": '{"openapi": "3.0.3", "ours": 3}'}
-    with serve(python, models / "table", tmp_path, files=files) as served:
-        assert served.ask("GET", "/swagger.json").json["ours"] == 2
-        assert served.ask("GET", "/swagger.json?version=3").json["ours"] == 3
+def test_swagger__files_beside_the_script__are_what_the_server_shows(served_as_in_azure: Served) -> None:
+    assert served_as_in_azure.ask("GET", "/swagger.json").json["ours"] == 2
+    assert served_as_in_azure.ask("GET", "/swagger.json?version=3").json["ours"] == 3
 
 
-def test_start__the_model_is_where_azure_puts_it__is_found(python: Path, models: Path, tmp_path: Path) -> None:
-    shutil.copytree(models / "table", tmp_path / "azureml-models" / "prices" / "7" / "model")
-    with serve(python, tmp_path / "azureml-models" / "prices" / "7", tmp_path / "service") as served:
-        assert served.score(ROW).json == [222.5]
+def test_start__the_model_is_where_azure_puts_it__is_found(served_as_in_azure: Served) -> None:
+    assert served_as_in_azure.score(ROW).json == [222.5]
 
 
 def test_start__no_model__fails_with_the_reason_in_the_log(python: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 
 from mlaz_ci.serving.surroundings import scrubbed_environment
 from tests.runner_files import parse_file_command
+from tests.serving.environments import CACHE
 
 ROOT = Path(__file__).resolve().parents[3]
 LOG_MODEL = """
@@ -109,10 +110,29 @@ class Step:
     def run(self, **inputs: str) -> Ended:
         return self.finish(self.start(**inputs))
 
+    def clean_up(self) -> None:
+        """Whatever it leaves serving is stopped."""
+        for name in self.folders("services"):
+            self.run(command="cleanup", service_name=name)
+        for process in _processes_of(self.workspace):
+            os.kill(process, signal.SIGKILL)
+
     def folders(self, kind: str) -> list[str]:
         """What lies under MLAZ_HOME of this kind: services, models, environments."""
         folder = self.workspace / "home" / kind
         return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+
+
+def command_line(
+    folder: Path, arguments: Sequence[str], stdout: int = subprocess.PIPE, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """`mlaz-ci ARGUMENTS` in `folder`, with the services of a step whose workspace that is."""
+    environ = {**os.environ, "MLAZ_HOME": str(folder / "home"), **variables}
+    program = "import sys; from mlaz_ci.main import run_command_line; sys.exit(run_command_line())"
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(
+        command, check=False, cwd=folder, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+    )
 
 
 def predict(uri: str, x: float = 1.0) -> object:
@@ -142,13 +162,26 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
 
 @pytest.fixture
 def step(tmp_path: Path, tracking: Tracking) -> Iterator[Step]:
-    """A step in a workspace of its own; whatever it leaves serving is stopped."""
+    """A step in a workspace of its own, on a machine where nothing was ever deployed."""
     one = Step(tmp_path, tracking.uri)
     yield one
-    for name in one.folders("services"):
-        one.run(command="cleanup", service_name=name)
-    for process in _processes_of(tmp_path):
-        os.kill(process, signal.SIGKILL)
+    one.clean_up()
+
+
+@pytest.fixture
+def later_step(tmp_path: Path, tracking: Tracking) -> Iterator[Step]:
+    """The same on a machine that has built environments before; it has no services and no models."""
+    one = on_a_used_machine(tmp_path, tracking)
+    yield one
+    one.clean_up()
+
+
+def on_a_used_machine(workspace: Path, tracking: Tracking) -> Step:
+    environments = CACHE / "product-environments"
+    environments.mkdir(parents=True, exist_ok=True)
+    (workspace / "home").mkdir()
+    (workspace / "home" / "environments").symlink_to(environments, target_is_directory=True)
+    return Step(workspace, tracking.uri)
 
 
 def _processes_of(folder: Path) -> list[int]:

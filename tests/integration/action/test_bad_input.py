@@ -60,18 +60,18 @@ def test_step__bad_config_file__names_the_place(step: Step, text: str, kind: str
     assert said in ended.log
 
 
-def test_step__port_in_use__names_it_and_leaves_nothing(step: Step, tracking: Tracking) -> None:
+def test_step__port_in_use__names_it_and_leaves_nothing(later_step: Step, tracking: Tracking) -> None:
     import socket
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        (step.workspace / "mlaz-ci.yml").write_text(f"local:\n  port: {port}\n")
-        ended = step.run(service_name="adder", run_id=tracking.runs["plus-1"])
+        (later_step.workspace / "mlaz-ci.yml").write_text(f"local:\n  port: {port}\n")
+        ended = later_step.run(service_name="adder", run_id=tracking.runs["plus-1"])
     assert (ended.exit_code, ended.outputs["error-kind"]) == (5, "port-in-use"), ended.log
     assert str(port) in ended.log
-    assert step.folders("services") == []
+    assert later_step.folders("services") == []
 
 
 def test_step__python_that_cannot_be_had__says_which_are_here(step: Step, tracking: Tracking) -> None:
@@ -97,15 +97,17 @@ def test_step__model_without_pyfunc__names_the_flavors_it_has(step: Step) -> Non
     assert "spark" in ended.log
 
 
-def test_step__pickle_that_fails_to_load__shows_the_log_and_leaves_nothing(step: Step, tracking: Tracking) -> None:
+def test_step__pickle_that_fails_to_load__shows_the_log_and_leaves_nothing(
+    later_step: Step, tracking: Tracking
+) -> None:
     import shutil
     import sqlite3
 
     with sqlite3.connect(tracking.uri.removeprefix("sqlite:///")) as database:
         row = database.execute("select artifact_location from logged_models limit 1").fetchone()
-    shutil.copytree(row[0].removeprefix("file://"), step.workspace / "model")
-    (step.workspace / "model" / "python_model.pkl").write_bytes(b"not a pickle")
-    ended = step.run(service_name="adder", model_uri="model")
+    shutil.copytree(row[0].removeprefix("file://"), later_step.workspace / "model")
+    (later_step.workspace / "model" / "python_model.pkl").write_bytes(b"not a pickle")
+    ended = later_step.run(service_name="adder", model_uri="model")
     assert (ended.exit_code, ended.outputs["error-kind"]) == (6, "service-start-failed"), ended.log
     assert "UnpicklingError" in ended.log
-    assert step.folders("services") == []
+    assert later_step.folders("services") == []

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.integration.action.conftest import Step, Tracking, predict
+import pytest
+
+from tests.integration.action.conftest import Ended, Step, Tracking, command_line, on_a_used_machine, predict
 from tests.runner_files import parse_workflow_commands
+
+CANARIES = {
+    "client-secret": "canary-one-8f3a",
+    "github-token": "canary-two-77bd",
+    "environment": "canary-three-5c1e",
+}
 
 
 def test_deploy__every_verb_in_turn__does_what_the_readme_says(step: Step, tracking: Tracking) -> None:
@@ -31,6 +41,12 @@ def test_deploy__every_verb_in_turn__does_what_the_readme_says(step: Step, track
         uri,
     )
 
+    # An index that cannot be reached: only the lock that the first deploy left with the run can serve now.
+    step.environ["UV_DEFAULT_INDEX"] = "http://127.0.0.1:9/simple"
+    kept = step.run(command="deploy", run_id=tracking.runs["plus-1"], service_name="another", dry_run="true")
+    assert (kept.exit_code, kept.outputs["status"]) == (0, "planned"), kept.log
+    del step.environ["UV_DEFAULT_INDEX"]
+
     second = step.run(command="deploy", run_id=tracking.runs["plus-2"], service_name="adder")
     assert second.exit_code == 0, second.log
     assert (second.outputs["status"], second.outputs["scoring-uri"]) == ("healthy", uri)
@@ -44,6 +60,9 @@ def test_deploy__every_verb_in_turn__does_what_the_readme_says(step: Step, track
     invoked = step.run(command="invoke", service_name="adder", request_file="request.json")
     assert invoked.outputs["status"] == "invoked"
     assert "42.0" in invoked.log
+    typed = command_line(step.workspace, ["invoke", "--service-name", "adder", "--request-file", "request.json"])
+    assert (typed.returncode, typed.stdout) == (0, "[42.0]"), "what `jq` reads is the answer alone"
+    assert "HTTP 200" in typed.stderr
 
     back = step.run(command="rollback", service_name="adder")
     assert (back.exit_code, back.outputs["status"], back.outputs["scoring-uri"]) == (0, "rolled-back", uri), back.log
@@ -71,30 +90,10 @@ def test_doctor__good_model__passes_and_makes_nothing(step: Step, tracking: Trac
     assert step.folders("services") == step.folders("models") == step.folders("environments") == []
 
 
-def test_deploy__second_of_the_same_run__reuses_the_lock_it_left(step: Step, tracking: Tracking) -> None:
-    first = step.run(run_id=tracking.runs["plus-2"], service_name="one", dry_run="true", relock="true")
-    step.run(run_id=tracking.runs["plus-2"], service_name="one")
-    # An index that cannot be reached: only a lock that is kept with the run can serve now.
-    step.environ["UV_DEFAULT_INDEX"] = "http://127.0.0.1:9/simple"
-    second = step.run(run_id=tracking.runs["plus-2"], service_name="two", dry_run="true")
-    assert (first.exit_code, second.exit_code) == (0, 0), second.log
-
-
-def test_deploy__service_of_another_repository__is_refused_and_left_alone(step: Step, tracking: Tracking) -> None:
-    uri = step.run(run_id=tracking.runs["plus-1"], service_name="adder").outputs["scoring-uri"]
-    step.environ["GITHUB_REPOSITORY_ID"] = "43"
-    for command in ("deploy", "cleanup"):
-        refused = step.run(command=command, run_id=tracking.runs["plus-2"], service_name="adder")
-        assert (refused.exit_code, refused.outputs["error-kind"]) == (5, "not-ours"), refused.log
-    assert predict(uri) == [2.0]
-    taken = step.run(command="cleanup", service_name="adder", take_over="adder")
-    assert taken.outputs["status"] == "deleted"
-
-
 def test_deploy__terminated_in_its_wait__says_what_was_left_and_a_rerun_converges(
-    step: Step, tracking: Tracking
+    later_step: Step, tracking: Tracking
 ) -> None:
-    process = step.start(run_id=tracking.runs["plus-1"], service_name="adder")
+    process = later_step.start(run_id=tracking.runs["plus-1"], service_name="adder")
     assert process.stdout is not None
     seen = ""
     for line in process.stdout:
@@ -102,54 +101,79 @@ def test_deploy__terminated_in_its_wait__says_what_was_left_and_a_rerun_converge
         if "creating" in line:
             process.send_signal(signal.SIGTERM)
             break
-    ended = step.finish(process)
+    ended = later_step.finish(process)
     assert (ended.exit_code, ended.outputs["status"]) == (130, "cancelled"), seen + ended.log
     assert ended.outputs["service-name"] == "adder"
-    again = step.run(run_id=tracking.runs["plus-1"], service_name="adder")
+    again = later_step.run(run_id=tracking.runs["plus-1"], service_name="adder")
     assert (again.exit_code, again.outputs["status"]) == (0, "healthy"), again.log
     assert predict(again.outputs["scoring-uri"]) == [2.0]
 
 
-def test_deploy__killed_in_its_wait__a_rerun_converges_to_one_deployment(step: Step, tracking: Tracking) -> None:
-    process = step.start(run_id=tracking.runs["plus-1"], service_name="adder")
+def test_deploy__killed_in_its_wait__a_rerun_converges_to_one_deployment(later_step: Step, tracking: Tracking) -> None:
+    process = later_step.start(run_id=tracking.runs["plus-1"], service_name="adder")
     assert process.stdout is not None
     for line in process.stdout:
         if "creating" in line:
             process.kill()
             break
-    step.finish(process)
-    again = step.run(run_id=tracking.runs["plus-1"], service_name="adder")
+    later_step.finish(process)
+    again = later_step.run(run_id=tracking.runs["plus-1"], service_name="adder")
     assert (again.exit_code, again.outputs["status"]) == (0, "healthy"), again.log
     deployments = again.result["service"]["deployments"] if "service" in again.result else None  # type: ignore[call-overload]
-    folders = [each.name for each in (step.workspace / "home" / "services" / "adder").iterdir() if each.is_dir()]
+    folders = [each.name for each in (later_step.workspace / "home" / "services" / "adder").iterdir() if each.is_dir()]
     assert len(folders) == 1, (folders, deployments)
 
 
-def test_deploy__two_services__live_side_by_side(step: Step, tracking: Tracking) -> None:
-    one = step.run(run_id=tracking.runs["plus-1"], service_name="one").outputs["scoring-uri"]
-    two = step.run(run_id=tracking.runs["plus-2"], service_name="two").outputs["scoring-uri"]
-    assert (predict(one), predict(two)) == ([2.0], [3.0])
-    step.run(command="cleanup", service_name="one")
-    assert predict(two) == [3.0]
+@dataclass(frozen=True)
+class Deployed:
+    """A service `one`, deployed by a step that was given secrets."""
+
+    step: Step
+    ended: Ended
 
 
-def test_deploy__no_secret_of_the_step__is_in_any_byte_it_leaves(step: Step, tracking: Tracking) -> None:
-    canaries = {"client-secret": "canary-one-8f3a", "github-token": "canary-two-77bd"}
-    step.environ["SOME_TOKEN"] = "canary-three-5c1e"
-    inputs = {name.replace("-", "_"): value for name, value in canaries.items()}
-    inputs |= {"client_id": "5a1c2b3d-0000-4000-8000-000000000001", "tenant_id": "5a1c2b3d-0000-4000-8000-000000000002"}
-    ended = step.run(run_id=tracking.runs["plus-1"], service_name="adder", **inputs)
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, tracking: Tracking) -> Iterator[Deployed]:
+    step = on_a_used_machine(tmp_path_factory.mktemp("deployed"), tracking)
+    step.environ["SOME_TOKEN"] = CANARIES["environment"]
+    ids = {"client_id": "5a1c2b3d-0000-4000-8000-000000000001", "tenant_id": "5a1c2b3d-0000-4000-8000-000000000002"}
+    secrets = {"client_secret": CANARIES["client-secret"], "github_token": CANARIES["github-token"]}
+    ended = step.run(run_id=tracking.runs["plus-1"], service_name="one", **ids, **secrets)
     assert ended.exit_code == 0, ended.log
+    yield Deployed(step, ended)
+    step.clean_up()
+
+
+def test_deploy__no_secret_of_the_step__is_in_any_byte_it_leaves(deployed: Deployed) -> None:
+    ended, workspace = deployed.ended, deployed.step.workspace
     masked = {command.data for command in parse_workflow_commands(ended.log) if command.name == "add-mask"}
-    assert set(canaries.values()) <= masked
+    assert {CANARIES["client-secret"], CANARIES["github-token"]} <= masked
     said = "\n".join(line for line in ended.log.splitlines() if not line.startswith("::add-mask::"))
     written = [said, ended.summary, *ended.outputs.values()]
-    written += [each.read_text(errors="replace") for each in _files(step.workspace / "home" / "services")]
-    for canary in (*canaries.values(), "canary-three-5c1e"):
+    written += [each.read_text(errors="replace") for each in _files(workspace / "home" / "services")]
+    for canary in CANARIES.values():
         assert not any(canary in text for text in written)
-    environment = b"".join(each.read_bytes() for each in _environments(step.workspace))
+    environment = b"".join(each.read_bytes() for each in _environments(workspace))
     assert b"canary" not in environment
     assert b"AZUREML_MODEL_DIR" in environment
+
+
+def test_deploy__a_second_service__lives_beside_the_first_and_is_its_owners_alone(
+    deployed: Deployed, tracking: Tracking
+) -> None:
+    step, one = deployed.step, deployed.ended.outputs["scoring-uri"]
+    two = step.run(run_id=tracking.runs["plus-2"], service_name="two").outputs["scoring-uri"]
+    assert (predict(one), predict(two)) == ([2.0], [3.0])
+
+    stranger = replace(step, environ={**step.environ, "GITHUB_REPOSITORY_ID": "43"})
+    for command in ("deploy", "cleanup"):
+        refused = stranger.run(command=command, run_id=tracking.runs["plus-1"], service_name="two")
+        assert (refused.exit_code, refused.outputs["error-kind"]) == (5, "not-ours"), refused.log
+    assert (predict(one), predict(two)) == ([2.0], [3.0])
+
+    taken = stranger.run(command="cleanup", service_name="two", take_over="two")
+    assert taken.outputs["status"] == "deleted"
+    assert predict(one) == [2.0]
 
 
 def _files(folder: Path) -> list[Path]:

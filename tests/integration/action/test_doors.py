@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,18 +9,7 @@ import pytest
 from mlaz_ci import cleanup, deploy
 from mlaz_ci.errors import FileNotFound, InvalidInput, UnknownInput
 from mlaz_ci.models import Status
-from tests.integration.action.conftest import Step
-
-
-def command_line(
-    folder: Path, arguments: Sequence[str], stdout: int = subprocess.PIPE
-) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "MLAZ_HOME": str(folder / "home"), "MLAZ_CREDS": "hunter2-not-json"}
-    program = "import sys; from mlaz_ci.main import run_command_line; sys.exit(run_command_line())"
-    command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(
-        command, check=False, cwd=folder, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
-    )
+from tests.integration.action.conftest import Step, command_line
 
 
 @pytest.mark.parametrize(
@@ -41,7 +26,7 @@ def command_line(
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_command_line__any_words__are_answered(tmp_path: Path, arguments: list[str], exit_code: int, said: str) -> None:
-    ended = command_line(tmp_path, arguments)
+    ended = command_line(tmp_path, arguments, MLAZ_CREDS="hunter2-not-json")
     assert ended.returncode == exit_code, ended.stderr
     assert said in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 
 from mlaz_ci.adapters.clock import SystemClock
-from mlaz_ci.adapters.local_process import LocalProcess
+from mlaz_ci.adapters.local_process import EnvironmentBuilder, LocalProcess
 from mlaz_ci.models import DeploymentSpec, LocalShape, Lock, Observation, ScoreRequest, ServiceState
-from mlaz_ci.ports import Progress
+from mlaz_ci.ports import Clock, Progress
 from tests import samples
 from tests.serving import environments
 
@@ -29,10 +28,15 @@ SERVICE = "churn"
 T = TypeVar("T")
 
 
+class Silence:
+    def update(self, done: float, total: float | None, unit: str) -> None:
+        """Nobody watches."""
+
+
 class CachedBuilder:
     """Builds with uv like the product's own builder, once for all tests, and lends the result."""
 
-    def build(self, lock: Lock, destination: Path, progress: Progress) -> None:
+    def build(self, lock: Lock, destination: Path, progress: Progress, *, timeout_s: float) -> None:
         python = environments.environment(lock.text, lock.python_version)
         destination.symlink_to(python.parent.parent)
 
@@ -44,18 +48,14 @@ def lock() -> Lock:
 
 
 @pytest.fixture(scope="session")
-def models(lock: Lock, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(lock: Lock) -> Path:
     """Folders of models: v1 v2 v3 v4 (each answers its own name), broken, hostile, slow."""
-    return make_models(lock, tmp_path_factory.mktemp("models"))
+    return make_models(lock)
 
 
-def make_models(lock: Lock, folder: Path) -> Path:
+def make_models(lock: Lock) -> Path:
     python = environments.environment(lock.text, lock.python_version)
-    made = subprocess.run(
-        [python, MODELS_SCRIPT, folder], check=False, capture_output=True, text=True, timeout=300, cwd=folder
-    )
-    assert made.returncode == 0, made.stderr
-    return folder
+    return environments.made_by(python, MODELS_SCRIPT)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,15 @@ class Machine:
     @property
     def serving(self) -> LocalProcess:
         """A new one each time, as each run of the product has."""
-        return LocalProcess(self.home, self.environ, SystemClock(), CachedBuilder(), lock_wait_s=2.0)
+        return self.serving_with(CachedBuilder())
+
+    def serving_with(self, builder: EnvironmentBuilder, clock: Clock | None = None) -> LocalProcess:
+        return LocalProcess(self.home, self.environ, clock or SystemClock(), builder, lock_wait_s=2.0)
+
+    def build_environment(self, builder: EnvironmentBuilder | None = None, *, left_s: float = 900.0) -> None:
+        deadline_s = SystemClock().now_s() + left_s
+        serving = self.serving_with(builder or CachedBuilder())
+        serving.build_environment(self.lock, Silence(), deadline_s=deadline_s)
 
     def spec(self, deployment: str, model: str, *, service: str = SERVICE, **shape: Any) -> DeploymentSpec:
         return DeploymentSpec(
@@ -109,7 +117,30 @@ class Machine:
             self.serving.retire(service, each.name, keep_files=each.name == before.live)
         return spec
 
-    def live(self, service: str = SERVICE) -> str | None:
+    def redeploy(self, model: str, **shape: Any) -> str:
+        """The next generation, by its name."""
+        name = self.next_name()
+        self.deploy(name, model, **shape)
+        return name
+
+    def next_name(self, service: str = SERVICE) -> str:
+        taken = [int(each.name.removeprefix("g")) for each in self.facts(service).deployments]
+        return f"g{max(taken) + 1}"
+
+    def is_whole(self) -> bool:
+        """One service, healthy, and nothing else that runs."""
+        if self.serving.services() != (SERVICE,):
+            return False
+        facts = self.facts()
+        others = [each.state for each in facts.deployments if each.name != facts.live]
+        return facts.state is ServiceState.HEALTHY and set(others) <= {ServiceState.STOPPED}
+
+    def delete_all(self) -> None:
+        for name in self.serving.services():
+            self.serving.delete(name)
+
+    def live(self, service: str = SERVICE) -> Any:
+        """The name of the deployment that has the traffic, or None."""
         found = self.serving.snapshot(service).service
         return found.live if found else None
 
@@ -158,12 +189,37 @@ def group_of(pid: int) -> list[int]:
 
 @pytest.fixture
 def machine(lock: Lock, models: Path, tmp_path: Path) -> Iterator[Machine]:
-    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    machine = Machine(home=tmp_path / "home", lock=lock, models=models, environ=environ)
-    with ExitStack() as stack:
-        stack.callback(lambda: [machine.serving.delete(name) for name in machine.serving.services()])
+    """A machine on which nothing was ever deployed."""
+    with new_machine(lock, models, tmp_path / "home") as machine:
         yield machine
-    assert processes_of(machine.home) == [], "a test leaves no process"
+
+
+@pytest.fixture(scope="module")
+def standing(lock: Lock, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with new_machine(lock, models, tmp_path_factory.mktemp("standing") / "home") as machine:
+        yield machine
+
+
+@pytest.fixture
+def served(standing: Machine) -> Machine:
+    """A machine with one service, healthy and with nothing beside it. The tests of a module share it, since each start costs
+    seconds: it goes on as the test before left it, or is made anew where that one broke it.
+    """
+    if not standing.is_whole():
+        standing.delete_all()
+        standing.deploy("g1", "v1")
+    return standing
+
+
+@contextmanager
+def new_machine(lock: Lock, models: Path, home: Path) -> Iterator[Machine]:
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    machine = Machine(home=home, lock=lock, models=models, environ=environ)
+    try:
+        yield machine
+    finally:
+        machine.delete_all()
+    assert processes_of(machine.home) == [], "no test leaves a process"
 
 
 def processes_of(home: Path) -> list[int]:

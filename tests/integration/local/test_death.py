@@ -19,95 +19,89 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def test_worker__killed__another_takes_its_place_on_both_ports(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    first = machine.workers("g1")
+def replace_worker(machine: Machine, deployment: str) -> None:
+    """Kill the only worker, and wait for the one that takes its place."""
+    first = machine.workers(deployment)
     kill(first[0])
-    wait_for(lambda: machine.workers("g1"), lambda now: bool(now) and now != first)
-    assert (machine.answer(), machine.answer("g1")) == (["v1"], ["v1"])
-    assert machine.facts().state is ServiceState.HEALTHY
+    wait_for(lambda: machine.workers(deployment), lambda now: bool(now) and now != first)
 
 
-def test_worker__killed_after_a_takeover__its_successor_serves_the_port_too(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    machine.deploy("g2", "v2")
-    first = machine.workers("g2")
-    kill(first[0])
-    wait_for(lambda: machine.workers("g2"), lambda now: bool(now) and now != first)
-    assert [machine.answer() for _ in range(5)] == [["v2"]] * 5
+def test_worker__killed__another_takes_its_place_on_both_ports_also_after_a_takeover(machine: Machine) -> None:
+    for name, model in (("g1", "v1"), ("g2", "v2")):
+        machine.deploy(name, model)
+        replace_worker(machine, name)
+        assert machine.answer(name) == [model]
+        assert [machine.answer() for _ in range(5)] == [[model]] * 5
+        assert machine.facts().state is ServiceState.HEALTHY
 
 
-def test_master__killed__status_says_so_and_a_start_repairs_it_on_the_same_port(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    port = machine.facts().port
-    kill(machine.process("g1")["pid"])
-    facts = wait_for(machine.facts, lambda seen: seen.state is not ServiceState.HEALTHY)
+def test_master__killed__status_says_so_and_a_start_repairs_it_on_the_same_port(served: Machine) -> None:
+    name, port, answer = served.live(), served.facts().port, served.answer()
+    kill(served.process(name)["pid"])
+    facts = wait_for(served.facts, lambda seen: seen.state is not ServiceState.HEALTHY)
     assert (facts.state, facts.detail) == (ServiceState.FAILED, "the process was killed (signal 9, or it crashed)")
-    assert machine.start("g1").state is ServiceState.HEALTHY
-    assert machine.facts().state is ServiceState.FAILED, "started again, and not on its port before the shift"
-    machine.serving.shift(SERVICE, "g1")
-    assert (machine.facts().state, machine.facts().port) == (ServiceState.HEALTHY, port)
-    assert machine.answer() == ["v1"]
+    assert served.start(name).state is ServiceState.HEALTHY
+    assert served.facts().state is ServiceState.FAILED, "started again, and not on its port before the shift"
+    served.serving.shift(SERVICE, name)
+    assert (served.facts().state, served.facts().port) == (ServiceState.HEALTHY, port)
+    assert served.answer() == answer
 
 
-def test_master__killed_while_its_worker_is_stuck__the_worker_is_found_and_ended(machine: Machine) -> None:
-    machine.deploy("g1", "slow")
-    worker = machine.workers("g1")[0]
+def test_master__killed_while_its_worker_is_stuck__the_worker_is_found_and_ended(served: Machine) -> None:
+    name, answer = served.live(), served.answer()
+    worker = served.workers(name)[0]
     os.kill(worker, signal.SIGSTOP)
-    kill(machine.process("g1")["pid"])
-    wait_for(lambda: group_of(machine.process("g1")["pid"]), lambda group: group == [worker])
-    assert machine.facts().state is ServiceState.FAILED
-    assert machine.start("g1").state is ServiceState.HEALTHY
-    machine.serving.shift(SERVICE, "g1")
-    assert worker not in processes_of(machine.home)
-    assert machine.answer() == ["slow"]
+    kill(served.process(name)["pid"])
+    wait_for(lambda: group_of(served.process(name)["pid"]), lambda group: group == [worker])
+    assert served.facts().state is ServiceState.FAILED
+    assert served.start(name).state is ServiceState.HEALTHY
+    served.serving.shift(SERVICE, name)
+    assert worker not in processes_of(served.home)
+    assert served.answer() == answer
 
 
-def test_new_deployment__the_live_one_is_dead_with_a_stuck_worker__takes_the_kept_port(machine: Machine) -> None:
-    machine.deploy("g1", "slow")
-    port = machine.facts().port
-    os.kill(machine.workers("g1")[0], signal.SIGSTOP)
-    kill(machine.process("g1")["pid"])
-    machine.deploy("g2", "v2")
-    assert (machine.facts().port, machine.answer()) == (port, ["v2"])
+def test_new_deployment__the_live_one_is_dead_with_a_stuck_worker__takes_the_kept_port(served: Machine) -> None:
+    name, port = served.live(), served.facts().port
+    os.kill(served.workers(name)[0], signal.SIGSTOP)
+    kill(served.process(name)["pid"])
+    served.redeploy("v2")
+    assert (served.facts().port, served.answer()) == (port, ["v2"])
 
 
-def test_live_one__dies_between_start_and_shift_of_the_next__the_next_binds_the_port_itself(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    machine.stage("g2", "v2")
-    machine.start("g2")
-    pid = machine.process("g1")["pid"]
+def test_live_one__dies_between_start_and_shift_of_the_next__the_next_binds_the_port_itself(served: Machine) -> None:
+    name, following = served.live(), served.next_name()
+    served.stage(following, "v3")
+    served.start(following)
+    pid = served.process(name)["pid"]
     kill(pid)
     wait_for(lambda: group_of(pid), lambda group: group == [])
-    machine.serving.shift(SERVICE, "g2")
-    assert machine.answer() == ["v2"]
+    served.serving.shift(SERVICE, following)
+    assert served.answer() == ["v3"]
 
 
-def test_reboot__status_says_so_and_the_next_start_has_the_same_port(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    port = machine.facts().port
-    path = machine.folder("g1") / "run/process.json"
-    identity = machine.process("g1")
+def test_reboot__status_says_so_and_the_next_start_has_the_same_port(served: Machine) -> None:
+    name, port, answer = served.live(), served.facts().port, served.answer()
+    identity = served.process(name)
     kill(identity["pid"])
     wait_for(lambda: group_of(identity["pid"]), lambda group: group == [])
-    path.write_text(json.dumps({**identity, "boot_id": "00000000-0000-0000-0000-000000000000"}))
-    facts = machine.facts()
+    other_boot = {**identity, "boot_id": "00000000-0000-0000-0000-000000000000"}
+    (served.folder(name) / "run/process.json").write_text(json.dumps(other_boot))
+    facts = served.facts()
     assert (facts.state, facts.detail, facts.port) == (ServiceState.FAILED, "the machine was restarted", port)
-    assert machine.start("g1").state is ServiceState.HEALTHY
-    machine.serving.shift(SERVICE, "g1")
-    assert (machine.facts().port, machine.answer()) == (port, ["v1"])
+    assert served.start(name).state is ServiceState.HEALTHY
+    served.serving.shift(SERVICE, name)
+    assert (served.facts().port, served.answer()) == (port, answer)
 
 
-def test_pid__given_to_another_process_since__that_one_is_left_alone(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    path = machine.folder("g1") / "run/process.json"
-    identity = machine.process("g1")
+def test_pid__given_to_another_process_since__that_one_is_left_alone(served: Machine) -> None:
+    name = served.live()
+    identity = served.process(name)
     kill(identity["pid"])
     wait_for(lambda: group_of(identity["pid"]), lambda group: group == [])
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        path.write_text(json.dumps({**identity, "pid": stranger.pid}))
-        assert machine.facts().state is ServiceState.FAILED
-        machine.serving.delete(SERVICE)
+        (served.folder(name) / "run/process.json").write_text(json.dumps({**identity, "pid": stranger.pid}))
+        assert served.facts().state is ServiceState.FAILED
+        served.serving.delete(SERVICE)
         assert stranger.poll() is None
         stranger.kill()
 
@@ -135,14 +129,14 @@ def run_and_die(machine: Machine, deployment: str, model: str, *, at: str) -> No
 
 POINTS = [
     "call copy_file",
-    "return LocalProcess._lay_down",
+    "return _lay_down",
     "return LocalProcess.stage",
-    "return LocalProcess._open_log",
+    "return _open_log",
     "call Popen.communicate",
     "return launch",
     "return LocalProcess.start",
     "return _share",
-    "return LocalProcess._take",
+    "return _take",
     "call Place.release",
     "return LocalProcess.shift",
     "call stop_group",
@@ -151,20 +145,22 @@ POINTS = [
 
 @pytest.mark.parametrize("point", POINTS)
 def test_run__killed_anywhere_in_a_redeploy__the_service_goes_on_and_the_next_run_succeeds(
-    machine: Machine, point: str
+    served: Machine, point: str
 ) -> None:
-    machine.deploy("g1", "v1")
-    run_and_die(machine, "g2", "v2", at=point)
-    facts = machine.facts()
+    old, new = served.live(), served.next_name()
+    answers = {old: served.answer(), new: ["v2"]}
+    if answers[old] == ["v2"]:
+        answers[new] = ["v1"]
+    run_and_die(served, new, answers[new][0], at=point)
+    facts = served.facts()
     assert facts.state is ServiceState.HEALTHY
-    served = {"g1": ["v1"], "g2": ["v2"]}[facts.live]
-    assert [machine.answer() for _ in range(20)] == [served] * 20, "one version alone answers"
-    machine.deploy("g3", "v3")
-    facts = machine.facts()
-    assert [machine.answer() for _ in range(20)] == [["v3"]] * 20
+    assert [served.answer() for _ in range(20)] == [answers[facts.live]] * 20, "one version alone answers"
+    after = served.redeploy("v3")
+    facts = served.facts()
+    assert [served.answer() for _ in range(20)] == [["v3"]] * 20
     running = {each.name for each in facts.deployments if each.state is not ServiceState.STOPPED}
-    assert running == {"g3"}, "no orphan"
-    assert list((machine.home / "services" / SERVICE).glob(".*")) == []
+    assert running == {after}, "no orphan"
+    assert list((served.home / "services" / SERVICE).glob(".*")) == []
 
 
 @pytest.mark.parametrize(
@@ -174,7 +170,7 @@ def test_run__killed_anywhere_in_a_redeploy__the_service_goes_on_and_the_next_ru
         "return write_record",
         "return LocalProcess.stage",
         "return launch",
-        "return LocalProcess._take",
+        "return _take",
     ],
 )
 def test_run__killed_anywhere_in_the_first_deploy__the_next_run_succeeds(machine: Machine, point: str) -> None:

@@ -10,13 +10,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlaz_ci.adapters.clock import SystemClock
-from mlaz_ci.adapters.local_process import LocalProcess
+from mlaz_ci.adapters.local_process.home import locked
+from mlaz_ci.adapters.uv import UvResolver
 from mlaz_ci.errors import (
+    DeployTimedOut,
     DiskFull,
     FileNotFound,
     InvalidInput,
@@ -52,14 +56,14 @@ def test_start__init_fails__is_failed_at_once_with_the_reason_and_the_log(machin
     assert machine.facts().live is None
 
 
-def test_redeploy__new_model_fails__the_old_one_goes_on_serving(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    machine.stage("g2", "broken")
-    assert machine.start("g2").state is ServiceState.FAILED
-    machine.serving.retire(SERVICE, "g2", keep_files=False)
-    facts = machine.facts()
-    assert (facts.live, facts.state, [each.name for each in facts.deployments]) == ("g1", ServiceState.HEALTHY, ["g1"])
-    assert machine.answer() == ["v1"]
+def test_redeploy__new_model_fails__the_old_one_goes_on_serving(served: Machine) -> None:
+    live, following, answer = served.live(), served.next_name(), served.answer()
+    served.stage(following, "broken")
+    assert served.start(following).state is ServiceState.FAILED
+    served.serving.retire(SERVICE, following, keep_files=False)
+    facts = served.facts()
+    assert (facts.live, facts.state, facts.deployment(following)) == (live, ServiceState.HEALTHY, None)
+    assert served.answer() == answer
 
 
 def test_start__pickle_that_looks_around__sees_no_secret_of_ours(machine: Machine) -> None:
@@ -98,18 +102,24 @@ def occupied(port: int | None) -> socket.socket:
     return server
 
 
-def test_start__kept_port_was_taken_meanwhile__names_the_program(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    pid = machine.process("g1")["pid"]
+def kill_all(machine: Machine, deployment: str) -> None:
+    """Master and workers at once."""
+    pid = machine.process(deployment)["pid"]
     os.killpg(pid, signal.SIGKILL)
     wait_for(lambda: group_of(pid), lambda group: group == [])
+
+
+def test_start__kept_port_was_taken_meanwhile__names_the_program(served: Machine) -> None:
+    live = served.live()
+    kill_all(served, live)
     with (
-        occupied(machine.facts().port),
+        occupied(served.facts().port),
         pytest.raises(PortInUse, match=rf"by .+ \(pid {os.getpid()}\)"),
     ):
-        machine.serving.start(SERVICE, "g1")
-    assert processes_of(machine.home) == []
-    assert machine.start("g1").state is ServiceState.HEALTHY
+        served.serving.start(SERVICE, live)
+    assert processes_of(served.home) == []
+    assert served.start(live).state is ServiceState.HEALTHY
+    served.serving.shift(SERVICE, live)
 
 
 def test_start__picked_port_was_taken_before_anybody_knew_it__another_is_picked(machine: Machine) -> None:
@@ -131,39 +141,64 @@ def test_stage__asked_for_port_is_in_use__nothing_is_made(machine: Machine) -> N
     assert not machine.folder("g1").exists()
 
 
-def test_snapshot__record_is_damaged__says_so_and_cleanup_works(machine: Machine) -> None:
-    spec = machine.deploy("g1", "v1")
-    for text in ["", "{", "[]", '{"format": 99}', "\0\0\0", '{"format": 1, "port": "x"}', "[" * 100_000]:
-        (machine.home / "services" / SERVICE / "service.json").write_text(text)
-        facts = machine.facts()
-        assert (facts.state, facts.owner) == (ServiceState.FAILED, spec.owner)
+@contextmanager
+def damaged(path: Path, text: str | None) -> Iterator[None]:
+    """Another content for a moment, or (None) no such file."""
+    whole = path.read_text()
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    yield
+    path.write_text(whole)
+
+
+def record_of(machine: Machine) -> Path:
+    return machine.home / "services" / SERVICE / "service.json"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 99}', "\0\0\0", '{"format": 1, "port": "x"}', "[" * 100_000], ids=range(7)
+)
+def test_snapshot__record_is_damaged__says_so_and_nothing_is_changed(served: Machine, text: str) -> None:
+    owner, live = served.facts().owner, served.live()
+    with damaged(record_of(served), text):
+        facts = served.facts()
+        assert (facts.state, facts.owner) == (ServiceState.FAILED, owner)
         assert "service.json cannot be read" in facts.detail
+        assert served.serving.services() == (SERVICE,)
         with pytest.raises(RecordUnreadable, match=r"service\.json cannot be read"):
-            machine.stage("g2", "v2")
-    assert machine.serving.services() == (SERVICE,)
-    assert machine.serving.delete(SERVICE) is True
-    assert processes_of(machine.home) == []
+            served.stage("g99", "v2")
+        with pytest.raises(RecordUnreadable):
+            served.serving.retire(SERVICE, live, keep_files=False)
+    assert served.facts().state is ServiceState.HEALTHY
+    assert served.folder(live).is_dir()
 
 
-def test_snapshot__record_is_missing__says_so_and_cleanup_works(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    (machine.home / "services" / SERVICE / "service.json").unlink()
-    assert "is missing" in machine.facts().detail
-    assert machine.serving.delete(SERVICE) is True
-    assert processes_of(machine.home) == []
+def test_snapshot__record_is_missing__says_so(served: Machine) -> None:
+    with damaged(record_of(served), None):
+        assert "is missing" in served.facts().detail
 
 
-def test_snapshot__manifest_of_the_live_one_is_damaged__says_so(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    (machine.folder("g1") / "deployment.json").write_text("{")
-    facts = machine.facts()
-    assert facts.state is ServiceState.FAILED
-    assert "deployment.json cannot be read" in facts.detail
-    assert machine.serving.delete(SERVICE) is True
+def test_snapshot__manifest_of_the_live_one_is_damaged__says_so(served: Machine) -> None:
+    with damaged(served.folder(served.live()) / "deployment.json", "{"):
+        facts = served.facts()
+        assert facts.state is ServiceState.FAILED
+        assert "deployment.json cannot be read" in facts.detail
 
 
-def test_operations__another_run_holds_the_service__busy_names_it(machine: Machine) -> None:
-    machine.stage("g1", "v1")
+@pytest.mark.parametrize("record", ["{", None], ids=["damaged", "missing"])
+def test_delete__nothing_on_record_can_be_read__ends_everything(served: Machine, record: str | None) -> None:
+    record_of(served).unlink()
+    if record is not None:
+        record_of(served).write_text(record)
+        for manifest in record_of(served).parent.glob("*/deployment.json"):
+            manifest.write_text("{")
+    assert processes_of(served.home) != []
+    assert served.serving.delete(SERVICE) is True
+    assert processes_of(served.home) == []
+
+
+def test_operations__another_run_holds_the_service__busy_names_it(served: Machine) -> None:
     script = (
         "import sys, pathlib\n"
         "from mlaz_ci.adapters.clock import SystemClock\n"
@@ -171,55 +206,44 @@ def test_operations__another_run_holds_the_service__busy_names_it(machine: Machi
         "with locked(pathlib.Path(sys.argv[1]), SystemClock(), 'shifting to g9'):\n"
         "    print('locked', flush=True); sys.stdin.read()\n"
     )
-    folder = machine.home / "services" / SERVICE
+    folder, live = served.home / "services" / SERVICE, served.live()
     with subprocess.Popen(
         [sys.executable, "-c", script, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "locked\n"
         with pytest.raises(ServiceBusy, match=f"shifting to g9, pid {holder.pid}"):
-            machine.serving.start(SERVICE, "g1")
-        assert machine.facts().name == SERVICE, "looking needs no lock"
+            served.serving.start(SERVICE, live)
+        assert served.facts().name == SERVICE, "looking needs no lock"
         holder.kill()
-    assert machine.start("g1").state is ServiceState.HEALTHY
+    assert served.start(live).state is ServiceState.HEALTHY
 
 
-def test_retire__the_one_that_serves__is_refused(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
+def test_retire__the_one_that_serves__is_refused(served: Machine) -> None:
+    live, answer = served.live(), served.answer()
     for keep_files in (True, False):
-        with pytest.raises(ServiceBusy, match='"g1" has the traffic'):
-            machine.serving.retire(SERVICE, "g1", keep_files=keep_files)
-    assert machine.answer() == ["v1"]
+        with pytest.raises(ServiceBusy, match=f'"{live}" has the traffic'):
+            served.serving.retire(SERVICE, live, keep_files=keep_files)
+    assert served.answer() == answer
 
 
-def test_retire__the_live_one_is_down__its_files_stay(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    pid = machine.process("g1")["pid"]
-    os.killpg(pid, signal.SIGKILL)
-    wait_for(lambda: group_of(pid), lambda group: group == [])
+def test_retire__the_live_one_is_down__its_files_stay(served: Machine) -> None:
+    live, answer = served.live(), served.answer()
+    kill_all(served, live)
     with pytest.raises(InvalidInput, match="serves now"):
-        machine.stage("g1", "v2")
-    with pytest.raises(ServiceBusy, match='"g1" has the traffic'):
-        machine.serving.retire(SERVICE, "g1", keep_files=False)
-    assert machine.start("g1").state is ServiceState.HEALTHY
-    machine.serving.retire(SERVICE, "g1", keep_files=True)
-    assert processes_of(machine.home) == [], "what was begun to start it again is undone"
-    assert machine.start("g1").state is ServiceState.HEALTHY
-    machine.serving.shift(SERVICE, "g1")
-    assert machine.answer() == ["v1"]
-
-
-def test_retire__record_is_damaged__touches_nothing(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    (machine.home / "services" / SERVICE / "service.json").write_text("{")
-    with pytest.raises(RecordUnreadable):
-        machine.serving.retire(SERVICE, "g1", keep_files=False)
-    assert group_of(machine.process("g1")["pid"]) != []
-    assert machine.folder("g1").is_dir()
+        served.stage(live, "v2")
+    with pytest.raises(ServiceBusy, match=f'"{live}" has the traffic'):
+        served.serving.retire(SERVICE, live, keep_files=False)
+    assert served.start(live).state is ServiceState.HEALTHY
+    served.serving.retire(SERVICE, live, keep_files=True)
+    assert processes_of(served.home) == [], "what was begun to start it again is undone"
+    assert served.start(live).state is ServiceState.HEALTHY
+    served.serving.shift(SERVICE, live)
+    assert served.answer() == answer
 
 
 @pytest.mark.parametrize("missing", ["all", "MLmodel"])
-def test_stage__cached_model_is_pruned_meanwhile__nothing_is_staged(machine: Machine, missing: str) -> None:
+def test_stage__cached_model_is_damaged__nothing_is_staged(machine: Machine, missing: str) -> None:
     cached = machine.home / "models" / "abc"
     if missing == "MLmodel":
         shutil.copytree(machine.models / "v1", cached)
@@ -228,6 +252,37 @@ def test_stage__cached_model_is_pruned_meanwhile__nothing_is_staged(machine: Mac
         machine.serving.stage(machine.spec("g1", "v1"), cached)
     assert caught.value.remedy_text.startswith("Run again")
     assert machine.serving.services() == ()
+
+
+def test_stage__another_run_ends_the_last_service_of_the_cached_model_meanwhile__the_model_is_still_there(
+    machine: Machine,
+) -> None:
+    cached = machine.home / "models" / "abc"
+    shutil.copytree(machine.models / "v1", cached)
+    machine.serving.stage(machine.spec("g1", "v1", service="other"), cached)
+    run = machine.serving
+    run.snapshot(SERVICE)  # it finds the model, and builds its environment
+    machine.serving.delete("other")
+    run.stage(machine.spec("g1", "v1"), cached)
+    assert (machine.folder("g1") / "model" / "MLmodel").samefile(cached / "MLmodel")
+    machine.serving.delete(SERVICE)
+    assert list((machine.home / "models").iterdir()) == []
+
+
+def test_delete__another_run_looked_and_ended_without_staging__the_next_delete_removes_the_model(
+    machine: Machine,
+) -> None:
+    cached = machine.home / "models" / "abc"
+    shutil.copytree(machine.models / "v1", cached)
+    machine.serving.stage(machine.spec("g1", "v1"), cached)
+    machine.stage("g1", "v2", service="later")
+    run = machine.serving
+    run.snapshot(SERVICE)
+    machine.serving.delete(SERVICE)
+    assert cached.is_dir()
+    del run
+    machine.serving.delete("later")
+    assert list((machine.home / "models").iterdir()) == []
 
 
 def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:
@@ -247,18 +302,18 @@ def test_operations__home_is_no_folder__name_mlaz_home(machine: Machine, home: s
     with pytest.raises(InvalidInput, match="MLAZ_HOME"):
         nowhere.stage("g1", "v1")
     with pytest.raises(InvalidInput, match="MLAZ_HOME"):
-        nowhere.serving.build_environment(machine.lock, None)  # type: ignore[arg-type]
+        nowhere.build_environment()
 
 
-def test_status__worker_is_at_a_long_prediction__is_healthy_and_busy(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    worker = machine.workers("g1")[0]
+def test_status__worker_is_at_a_long_prediction__is_healthy_and_busy(served: Machine) -> None:
+    live, answer = served.live(), served.answer()
+    worker = served.workers(live)[0]
     os.kill(worker, signal.SIGSTOP)
-    facts = machine.facts()
+    facts = served.facts()
     assert (facts.state, facts.detail) == (ServiceState.HEALTHY, "busy")
     os.kill(worker, signal.SIGCONT)
-    assert machine.answer() == ["v1"]
-    assert machine.workers("g1") == [worker], "nothing was restarted"
+    assert served.answer() == answer
+    assert served.workers(live) == [worker], "nothing was restarted"
 
 
 def test_score__service_is_down__is_not_reachable(machine: Machine) -> None:
@@ -267,25 +322,45 @@ def test_score__service_is_down__is_not_reachable(machine: Machine) -> None:
         machine.serving.score(SERVICE, None, REQUEST)
 
 
-def test_score__request_takes_too_long__is_answered_with_500_and_the_service_stays(machine: Machine) -> None:
-    machine.deploy("g1", "slow", request_timeout_s=1)
-    slow = machine.serving.score(SERVICE, None, type(REQUEST)(body=REQUEST.body.replace(b"1.0", b"20.0"), origin="x"))
+def test_score__request_takes_too_long__is_answered_with_500_and_the_service_stays(served: Machine) -> None:
+    served.redeploy("slow", request_timeout_s=1)
+    slow = served.serving.score(SERVICE, None, type(REQUEST)(body=REQUEST.body.replace(b"1.0", b"20.0"), origin="x"))
     assert slow.status_code == 500
-    quick = machine.serving.score(SERVICE, None, type(REQUEST)(body=REQUEST.body.replace(b"1.0", b"0.0"), origin="x"))
+    quick = served.serving.score(SERVICE, None, type(REQUEST)(body=REQUEST.body.replace(b"1.0", b"0.0"), origin="x"))
     assert quick.status_code == 200
+    served.serving.delete(SERVICE)
 
 
 def test_build_environment__fails__leaves_nothing_half_made(machine: Machine) -> None:
     class Failing:
-        def build(self, lock: Lock, destination: Path, progress: Progress) -> None:
+        def build(self, lock: Lock, destination: Path, progress: Progress, *, timeout_s: float) -> None:
             (destination / "bin").mkdir(parents=True)
             raise OSError(28, "No space left on device")
 
-    serving = machine.serving
-    serving._builder = Failing()
     with pytest.raises(DiskFull, match="building the environment"):
-        serving.build_environment(machine.lock, None)  # type: ignore[arg-type]
+        machine.build_environment(Failing())
     assert [each.name for each in (machine.home / "environments").iterdir() if not each.name.startswith(".lock")] == []
+
+
+def test_build_environment__index_never_answers__ends_at_the_deadline_and_leaves_nothing(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        environ = {**machine.environ, "UV_DEFAULT_INDEX": index, "NO_PROXY": "127.0.0.1"}
+        lock = replace(machine.lock, text=f"nowhere-to-be-had==1.0 --hash=sha256:{'0' * 64}\n")
+        late = replace(machine, lock=lock)
+        with pytest.raises(DeployTimedOut, match="was not built within the deadline"):
+            late.build_environment(UvResolver(environ, machine.home / "uv"), left_s=5.0)
+    left = [*(machine.home / "environments").iterdir(), *(machine.home / "uv").glob("run-*")]
+    assert [each.name for each in left if not each.name.startswith(".lock")] == []
+
+
+def test_build_environment__another_run_builds_it_beyond_the_deadline__names_that_one(machine: Machine) -> None:
+    guard = machine.home / "environments" / f".lock-{machine.lock.hash}"
+    with (
+        locked(guard, SystemClock(), "building it"),
+        pytest.raises(DeployTimedOut, match=rf"is being changed: building it, pid {os.getpid()}"),
+    ):
+        machine.build_environment(left_s=0.5)
 
 
 @pytest.fixture
@@ -316,7 +391,7 @@ def test_stage__disk_is_full__says_so_and_leaves_nothing(machine: Machine, small
 def test_start__disk_is_full__says_so_and_starts_nothing(machine: Machine, small_disk: Path) -> None:
     small = Machine(home=small_disk, lock=machine.lock, models=machine.models, environ=machine.environ)
     small.stage("g1", "v1")
-    small.serving.build_environment(machine.lock, None)  # type: ignore[arg-type]
+    small.build_environment()
     filler = small_disk / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4096"], check=False, capture_output=True)
     with pytest.raises((DiskFull, ServiceStartFailed)):
@@ -327,21 +402,20 @@ def test_start__disk_is_full__says_so_and_starts_nothing(machine: Machine, small
     small.serving.delete(SERVICE)
 
 
-def test_log__grows_without_end__is_cut_to_its_end(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    path = machine.folder("g1") / "log"
+def test_log__grows_without_end__is_cut_to_its_end(served: Machine) -> None:
+    live, answer = served.live(), served.answer()
+    path = served.folder(live) / "log"
     with path.open("ab") as file:
         for _ in range(20):
             file.write(b"x" * 1023 + b"\n" * 1 + b"y" * (1024 * 1024 - 1024))
     wait_for(lambda: path.stat().st_size, lambda size: size < 8 * 1024 * 1024)
-    assert machine.answer() == ["v1"]
-    wait_for(lambda: machine.serving.logs(SERVICE, "g1", tail_lines=5), lambda text: "/score 200" in text)
+    assert served.answer() == answer
+    wait_for(lambda: served.serving.logs(SERVICE, live, tail_lines=5), lambda text: "/score 200" in text)
 
 
-def test_master__asked_to_end_by_somebody_else__status_says_so(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    os.kill(machine.process("g1")["pid"], signal.SIGTERM)
-    facts = wait_for(machine.facts, lambda seen: seen.state is ServiceState.FAILED)
+def test_master__asked_to_end_by_somebody_else__status_says_so(served: Machine) -> None:
+    os.kill(served.process(served.live())["pid"], signal.SIGTERM)
+    facts = wait_for(served.facts, lambda seen: seen.state is ServiceState.FAILED)
     assert "SIGTERM" in facts.detail
 
 
@@ -357,21 +431,23 @@ class ImpatientClock(SystemClock):
 
 
 @pytest.mark.parametrize("operation", ["retire", "retire before a rollback", "delete"])
-def test_candidate__does_not_hear_that_it_is_to_end__is_ended_in_seconds(machine: Machine, operation: str) -> None:
-    served = {"retire": ["g1"], "retire before a rollback": ["g1", "g2"], "delete": []}[operation]
-    for name in served:
-        machine.deploy(name, name.replace("g", "v"))
-    candidate = "g1" if operation == "retire before a rollback" else "g3"
-    if candidate == "g3":
-        machine.stage("g3", "v3")
-    machine.start(candidate)
-    for worker in machine.workers(candidate):
+def test_candidate__does_not_hear_that_it_is_to_end__is_ended_in_seconds(served: Machine, operation: str) -> None:
+    candidate = served.next_name()
+    if operation == "retire before a rollback":
+        candidate = served.live()
+        served.redeploy("v2")
+    elif operation == "delete":
+        served.serving.delete(SERVICE)
+    if operation != "retire before a rollback":
+        served.stage(candidate, "v3")
+    served.start(candidate)
+    for worker in served.workers(candidate):
         os.kill(worker, signal.SIGSTOP)  # as deaf as one that loads its model
-    group = machine.process(candidate)["pid"]
-    impatient = LocalProcess(machine.home, machine.environ, ImpatientClock(), CachedBuilder())
+    group = served.process(candidate)["pid"]
+    impatient = served.serving_with(CachedBuilder(), ImpatientClock())
     if operation == "delete":
         assert impatient.delete(SERVICE) is True
     else:
-        impatient.retire(SERVICE, candidate, keep_files=candidate == "g1")
-        assert machine.facts().state is ServiceState.HEALTHY
+        impatient.retire(SERVICE, candidate, keep_files=operation == "retire before a rollback")
+        assert served.facts().state is ServiceState.HEALTHY
     assert group_of(group) == []

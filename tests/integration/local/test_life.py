@@ -11,12 +11,20 @@ from pathlib import Path
 import pytest
 
 from mlaz_ci.errors import NotFound, ServiceNotFound
-from mlaz_ci.models import ServiceState
+from mlaz_ci.models import DeploymentSpec, ServiceState
 from tests.integration.local.conftest import REQUEST, SERVICE, Machine, processes_of
 
 
-def test_deploy__first__serves_on_its_kept_port_and_says_which_deployment_it_is(machine: Machine) -> None:
-    spec = machine.deploy("g1", "v1")
+@pytest.fixture(scope="module")
+def first(standing: Machine) -> tuple[Machine, DeploymentSpec]:
+    """The first deployment of a service, with a variable of its own. The tests that look at it leave it as it is."""
+    return standing, standing.deploy("g1", "v1", environment_variables={"MODE": "fast"})
+
+
+def test_deploy__first__serves_on_its_kept_port_and_says_which_deployment_it_is(
+    first: tuple[Machine, DeploymentSpec],
+) -> None:
+    machine, spec = first
     facts = machine.facts()
     assert (facts.state, facts.detail) == (ServiceState.HEALTHY, "")
     assert (facts.live, facts.previous, facts.owner) == ("g1", None, spec.owner)
@@ -27,25 +35,25 @@ def test_deploy__first__serves_on_its_kept_port_and_says_which_deployment_it_is(
     assert (facts.deployment("g1").spec_hash, facts.deployment("g1").model_version) == (spec.spec_hash, "1")
 
 
-def test_deploy__swagger_given__is_served(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    with urllib.request.urlopen(machine.facts().swagger_uri, timeout=30) as response:
+def test_deploy__swagger_given__is_served(first: tuple[Machine, DeploymentSpec]) -> None:
+    with urllib.request.urlopen(first[0].facts().swagger_uri, timeout=30) as response:
         assert b"swagger" in response.read()
 
 
-def test_deploy__default_host__listens_on_loopback_alone(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
+def test_deploy__default_host__listens_on_loopback_alone(first: tuple[Machine, DeploymentSpec]) -> None:
+    port = first[0].facts().port
     listening = {
         line.split()[1].partition(":")[0]
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and int(line.split()[1].partition(":")[2], 16) == machine.facts().port
+        if line.split()[3] == "0A" and int(line.split()[1].partition(":")[2], 16) == port
     }
     assert listening == {"0100007F"}
 
 
-def test_start__environment_variables_of_the_shape__reach_the_service_and_no_others(machine: Machine) -> None:
-    machine.deploy("g1", "v1", environment_variables={"MODE": "fast"})
-    seen = Path(f"/proc/{machine.workers('g1')[0]}/environ").read_bytes().split(b"\0")
+def test_start__environment_variables_of_the_shape__reach_the_service_and_no_others(
+    first: tuple[Machine, DeploymentSpec],
+) -> None:
+    seen = Path(f"/proc/{first[0].workers('g1')[0]}/environ").read_bytes().split(b"\0")
     assert b"MODE=fast" in seen
     names = {each.partition(b"=")[0].decode() for each in seen if each}
     allowed = {"PATH", "HOME", "PYTHONUNBUFFERED", "MLFLOW_DISABLE_TELEMETRY", "WORKER_COUNT", "WORKER_TIMEOUT", "MODE"}
@@ -53,53 +61,67 @@ def test_start__environment_variables_of_the_shape__reach_the_service_and_no_oth
     assert names - allowed == {"MLAZ_SPEC"}
 
 
-def test_redeploy__new_model__keeps_the_port_and_the_old_one_for_a_rollback(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    port = machine.facts().port
-    machine.deploy("g2", "v2")
-    facts = machine.facts()
-    assert (facts.live, facts.previous, facts.port) == ("g2", "g1", port)
-    assert facts.deployment("g1").state is ServiceState.STOPPED
-    assert machine.answer() == ["v2"]
-
-
-def test_rollback__to_the_one_before__it_serves_again(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    machine.deploy("g2", "v2")
-    assert machine.start("g1").state is ServiceState.HEALTHY
+def test_start__runs_already__changes_nothing(first: tuple[Machine, DeploymentSpec]) -> None:
+    machine = first[0]
+    before = machine.process("g1")
+    machine.serving.start(SERVICE, "g1")
     machine.serving.shift(SERVICE, "g1")
-    machine.serving.retire(SERVICE, "g2", keep_files=True)
-    facts = machine.facts()
-    assert (facts.live, facts.previous, facts.state) == ("g1", "g2", ServiceState.HEALTHY)
+    assert machine.process("g1") == before
+    assert machine.facts().previous is None
+
+
+def test_retire__absent__is_success(first: tuple[Machine, DeploymentSpec]) -> None:
+    first[0].serving.retire(SERVICE, "g7", keep_files=False)
+    first[0].serving.retire("nobody", "g7", keep_files=False)
+    assert first[0].answer() == ["v1"]
+
+
+def test_two_services__side_by_side__each_answers_for_itself(first: tuple[Machine, DeploymentSpec]) -> None:
+    machine = first[0]
+    machine.deploy("g1", "v2", service="another")
+    assert machine.serving.services() == ("another", SERVICE)
+    assert machine.facts().port != machine.facts("another").port
+    assert (machine.answer(), machine.answer(service="another")) == (["v1"], ["v2"])
+    machine.serving.delete("another")
     assert machine.answer() == ["v1"]
 
 
-def test_snapshot__smoke_request_of_a_deployment__is_there_for_the_day_of_a_rollback(machine: Machine) -> None:
-    machine.serving.stage(replace(machine.spec("g1", "v1"), smoke_request=REQUEST), machine.models / "v1")
-    assert machine.facts().deployment("g1").smoke_body == REQUEST.body.decode()
-
-
-def test_shift__deployment_of_another_owner__takes_the_service_over_and_a_rollback_gives_nothing_back(
+def test_service__redeployed_by_another_owner_rolled_back_and_deleted__keeps_its_port_until_the_end(
     machine: Machine,
 ) -> None:
     machine.deploy("g1", "v1")
+    port = machine.facts().port
+
     tags = {"managed-by": "mlaz-ci", "mlaz-owner": "github.com/new/owner", "mlaz-model": "churn"}
     spec = replace(machine.spec("g2", "v2"), owner="github.com/new/owner", tags=tags)
     machine.serving.stage(spec, machine.models / "v2")
     machine.start("g2")
     assert machine.facts().owner == "github.com/o/r", "not before it has the traffic"
     machine.serving.shift(SERVICE, "g2")
-    assert (machine.facts().owner, machine.facts().tags) == ("github.com/new/owner", tags)
-    machine.start("g1")
+    machine.serving.retire(SERVICE, "g1", keep_files=True)
+    facts = machine.facts()
+    assert (facts.live, facts.previous, facts.port) == ("g2", "g1", port)
+    assert (facts.owner, facts.tags) == ("github.com/new/owner", tags)
+    assert facts.deployment("g1").state is ServiceState.STOPPED
+    assert machine.answer() == ["v2"]
+
+    assert machine.start("g1").state is ServiceState.HEALTHY
     machine.serving.shift(SERVICE, "g1")
-    assert (machine.facts().owner, machine.facts().live) == ("github.com/new/owner", "g1")
+    machine.serving.retire(SERVICE, "g2", keep_files=True)
+    facts = machine.facts()
+    assert (facts.live, facts.previous, facts.port, facts.state) == ("g1", "g2", port, ServiceState.HEALTHY)
+    assert facts.owner == "github.com/new/owner", "a rollback gives the service back to nobody"
+    assert machine.answer() == ["v1"]
 
+    machine.serving.retire(SERVICE, "g2", keep_files=False)
+    assert not machine.folder("g2").exists()
+    assert machine.facts().previous is None
 
-def test_stage__name_of_the_one_before__that_one_is_gone_for_a_rollback(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    machine.deploy("g2", "v2")
-    machine.stage("g1", "v3")
-    assert (machine.facts().live, machine.facts().previous) == ("g2", None)
+    assert machine.serving.delete(SERVICE) is True
+    assert processes_of(machine.home) == []
+    assert list((machine.home / "services").iterdir()) == []
+    assert machine.serving.snapshot(SERVICE).service is None
+    assert machine.serving.delete(SERVICE) is False
 
 
 def test_redeploy__another_port_asked_for__the_service_moves_to_it(machine: Machine) -> None:
@@ -113,37 +135,13 @@ def test_redeploy__another_port_asked_for__the_service_moves_to_it(machine: Mach
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", old_port)) != 0
 
-
-def test_start__runs_already__changes_nothing(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    before = machine.process("g1")
-    machine.serving.start(SERVICE, "g1")
-    machine.serving.shift(SERVICE, "g1")
-    assert machine.process("g1") == before
-    assert machine.facts().previous is None
+    machine.stage("g1", "v3")
+    assert (machine.facts().live, machine.facts().previous) == ("g2", None), "the one before is gone for a rollback"
 
 
-def test_retire__absent__is_success(machine: Machine) -> None:
-    machine.serving.retire(SERVICE, "g7", keep_files=False)
-    machine.deploy("g1", "v1")
-    machine.serving.retire(SERVICE, "g7", keep_files=False)
-
-
-def test_retire__without_keeping_files__the_folder_is_gone(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    machine.deploy("g2", "v2")
-    machine.serving.retire(SERVICE, "g1", keep_files=False)
-    assert not machine.folder("g1").exists()
-    assert machine.facts().previous is None
-
-
-def test_delete__running_service__leaves_no_process_and_no_file(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    assert machine.serving.delete(SERVICE) is True
-    assert processes_of(machine.home) == []
-    assert list((machine.home / "services").iterdir()) == []
-    assert machine.serving.snapshot(SERVICE).service is None
-    assert machine.serving.delete(SERVICE) is False
+def test_snapshot__smoke_request_of_a_deployment__is_there_for_the_day_of_a_rollback(machine: Machine) -> None:
+    machine.serving.stage(replace(machine.spec("g1", "v1"), smoke_request=REQUEST), machine.models / "v1")
+    assert machine.facts().deployment("g1").smoke_body == REQUEST.body.decode()
 
 
 def test_delete__model_from_the_cache__goes_with_its_last_deployment(machine: Machine) -> None:
@@ -158,16 +156,6 @@ def test_delete__model_from_the_cache__goes_with_its_last_deployment(machine: Ma
     machine.serving.delete("two")
     assert not cached.exists()
     assert (machine.models / "v1").exists()
-
-
-def test_two_services__side_by_side__each_answers_for_itself(machine: Machine) -> None:
-    machine.deploy("g1", "v1", service="one")
-    machine.deploy("g1", "v2", service="two")
-    assert machine.serving.services() == ("one", "two")
-    assert machine.facts("one").port != machine.facts("two").port
-    assert (machine.answer(service="one"), machine.answer(service="two")) == (["v1"], ["v2"])
-    machine.serving.delete("one")
-    assert machine.answer(service="two") == ["v2"]
 
 
 def test_operations__nothing_there__say_so(machine: Machine) -> None:

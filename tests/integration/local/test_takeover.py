@@ -13,6 +13,11 @@ from tests.integration.local.conftest import REQUEST, SERVICE, Machine, wait_for
 
 TAKEOVERS = ("v2", "v3", "v4")
 REQUESTS_PER_PHASE = 550
+RAW_REQUEST = (
+    b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    + f"Content-Length: {len(REQUEST.body)}\r\n\r\n".encode()
+    + REQUEST.body
+)
 
 
 @dataclass
@@ -20,13 +25,14 @@ class Load:
     """Clients that never stop and never try again: half keep their connection if they may, half take a fresh one each time."""
 
     port: int
+    pairs: int = 2
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
-        clients = [self.fresh, self.fresh, self.kept_alive, self.kept_alive]
+        clients = [self.fresh, self.kept_alive] * self.pairs
         self.threads = [threading.Thread(target=self.run, args=(client,)) for client in clients]
         for thread in self.threads:
             thread.start()
@@ -97,75 +103,59 @@ def test_shift__under_load_over_fresh_and_kept_connections__loses_no_request(mac
     assert [machine.answer() for _ in range(20)] == [[TAKEOVERS[-1]]] * 20
 
 
-def test_shift__a_request_is_being_answered__it_is_answered_by_the_old_one(machine: Machine) -> None:
-    machine.deploy("g1", "slow")
-    port = machine.facts().port
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/score", REQUEST.body.replace(b"1.0", b"3.0"), {"Content-Type": "application/json"})
-    machine.stage("g2", "v2")
-    machine.start("g2")
-    machine.serving.shift(SERVICE, "g2")
-    assert machine.answer() == ["v2"]
-    machine.serving.retire(SERVICE, "g1", keep_files=True)
-    response = connection.getresponse()
-    assert (response.status, json.loads(response.read())) == (200, ["slow"])
-    connection.close()
-
-
-def test_shift__connections_wait_in_the_queue_of_a_busy_service__the_new_one_answers_them(machine: Machine) -> None:
-    machine.deploy("g1", "slow")
-    port = machine.facts().port
+def test_shift__the_old_one_is_at_a_long_request_and_others_wait_in_its_queue__all_are_answered(
+    served: Machine,
+) -> None:
+    old = served.redeploy("slow")
+    port, following = served.facts().port, served.next_name()
+    served.stage(following, "v2")
+    served.start(following)
     busy = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     busy.request("POST", "/score", REQUEST.body.replace(b"1.0", b"5.0"), {"Content-Type": "application/json"})
-    machine.stage("g2", "v2")
-    machine.start("g2")
     queued = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(10)]
     for each in queued:
-        each.request("POST", "/score", REQUEST.body, {"Content-Type": "application/json"})
-    machine.serving.shift(SERVICE, "g2")
-    machine.serving.retire(SERVICE, "g1", keep_files=True)
-    answers = [json.loads(each.getresponse().read()) for each in [*queued, busy]]
-    assert answers[-1] == ["slow"]
+        each.request("POST", "/score", REQUEST.body.replace(b"1.0", b"0.0"), {"Content-Type": "application/json"})
+    served.serving.shift(SERVICE, following)
+    # Each is read before the next: gunicorn gives a client that does not read two seconds of its worker.
+    answers = [json.loads(each.getresponse().read()) for each in queued]
+    assert served.answer() == ["v2"]
+    served.serving.retire(SERVICE, old, keep_files=True)
+    assert json.loads(busy.getresponse().read()) == ["slow"]
     assert all(each in (["v2"], ["slow"]) for each in answers)
     assert ["v2"] in answers
     for each in [*queued, busy]:
         each.close()
 
 
-def test_worker__clients_connect_and_stay_silent__the_only_worker_answers_others(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    port = machine.facts().port
+def test_worker__clients_connect_and_stay_silent__the_only_worker_answers_others(served: Machine) -> None:
+    answer, port = served.answer(), served.facts().port
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
-    assert machine.answer() == ["v1"]
-    request = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(REQUEST.body)}\r\n\r\n"
-    silent[7].sendall(request.encode() + REQUEST.body)
+    assert served.answer() == answer
+    silent[7].sendall(RAW_REQUEST)
     assert silent[7].recv(65536).startswith(b"HTTP/1.1 200")
     for each in silent:
         each.close()
 
 
-def test_shift__a_client_connected_before_and_asks_after__it_is_answered(machine: Machine) -> None:
-    machine.deploy("g1", "v1")
-    early = socket.create_connection(("127.0.0.1", machine.facts().port), timeout=30)
-    machine.stage("g2", "v2")
-    machine.start("g2")
-    machine.serving.shift(SERVICE, "g2")
-    request = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(REQUEST.body)}\r\n\r\n"
-    early.sendall(request.encode() + REQUEST.body)
-    assert early.recv(65536).startswith(b"HTTP/1.1 200")
+def test_candidate__before_and_after_the_shift__the_kept_port_has_one_version_at_a_time(served: Machine) -> None:
+    old, answer, following = served.live(), served.answer(), served.next_name()
+    early = socket.create_connection(("127.0.0.1", served.facts().port), timeout=30)
+    served.stage(following, "v3")
+    served.start(following)
+    assert [served.answer() for _ in range(20)] == [answer] * 20
+    assert served.answer(following) == ["v3"]
+    served.serving.shift(SERVICE, following)
+    assert (served.answer(), served.answer(following), served.answer(old)) == (["v3"], ["v3"], answer)
+    early.sendall(RAW_REQUEST)
+    assert early.recv(65536).startswith(b"HTTP/1.1 200"), "it connected before, and asked after"
     early.close()
 
 
-def test_candidate__before_the_shift__answers_on_its_own_port_and_never_on_the_kept_one(machine: Machine) -> None:
+def test_candidate__first_of_its_service__answers_on_its_own_port_alone(machine: Machine) -> None:
     machine.stage("g1", "v1")
     machine.start("g1")
     assert machine.answer("g1") == ["v1"]
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", machine.facts().port)) != 0, "nothing listens on the kept port yet"
     machine.serving.shift(SERVICE, "g1")
-    machine.stage("g2", "v2")
-    machine.start("g2")
-    assert [machine.answer() for _ in range(20)] == [["v1"]] * 20
-    assert machine.answer("g2") == ["v2"]
-    machine.serving.shift(SERVICE, "g2")
-    assert (machine.answer(), machine.answer("g2"), machine.answer("g1")) == (["v2"], ["v2"], ["v1"])
+    assert machine.answer() == ["v1"]
