@@ -63,7 +63,7 @@ def _deployment_facts(record: Record, place: Place, host: str) -> DeploymentFact
         )
     observation = place.look(host)
     if place.name == record.live:
-        observation = _as_live(place, observation)
+        observation = _as_live(place, observation, host)
     identity = place.identity
     return DeploymentFacts(
         name=place.name,
@@ -79,10 +79,16 @@ def _deployment_facts(record: Record, place: Place, host: str) -> DeploymentFact
     )
 
 
-def _as_live(place: Place, observation: Observation) -> Observation:
+def _as_live(place: Place, observation: Observation, host: str) -> Observation:
     """The deployment that should have the traffic is healthy only if it has it."""
     if observation.state is ServiceState.STOPPED:
         return Observation(state=ServiceState.FAILED, detail="it was stopped, and not started again")
-    if observation.state is ServiceState.HEALTHY and not place.is_serving():
-        return Observation(state=ServiceState.FAILED, detail="it was started again and does not have its port yet")
-    return observation
+    if observation.state is not ServiceState.HEALTHY or place.is_serving():
+        return observation
+    # It may have ended since it answered, and what has ended cannot be asked either.
+    again = place.look(host)
+    if again.state is not ServiceState.HEALTHY:
+        return again
+    if place.living() is None:
+        return place.look(host)
+    return Observation(state=ServiceState.FAILED, detail="it was started again and does not have its port yet")
