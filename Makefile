@@ -48,9 +48,15 @@ test-flavors-fast: venv ## the same without PyTorch and TensorFlow
 	@$(BIN)/python -m pytest tests/flavors -n 2 --dist loadgroup
 
 .PHONY: test-azure
-test-azure: $(AZURE_VENV)/.installed $(AZURE_MLFLOW2_VENV)/.installed ## the Azure emulator's own tests, with the real clients in environments of their own
-	@$(AZURE_VENV)/bin/python -m pytest -c tests/integration/azure/pytest.ini tests/integration/azure -n 2
+test-azure: test-azure-emulator test-azure-adapters ## what speaks to Azure, and the emulator of Azure that it is tested with
+
+.PHONY: test-azure-emulator
+test-azure-emulator: $(AZURE_VENV)/.installed $(AZURE_MLFLOW2_VENV)/.installed ## the emulator's own tests, with the real clients in environments of their own
 	@$(AZURE_VENV)/bin/python -m pytest -c tests/azure/pytest.ini tests/azure/tests -n 2
+
+.PHONY: test-azure-adapters
+test-azure-adapters: $(AZURE_VENV)/.installed ## our adapters for Azure, against the emulator
+	@$(AZURE_VENV)/bin/python -m pytest -c tests/integration/azure/pytest.ini tests/integration/azure -n 2
 
 $(AZURE_VENV)/.installed: requirements/azure-tests.txt | venv
 $(AZURE_MLFLOW2_VENV)/.installed: requirements/azure-tests-mlflow2.txt | venv

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -79,13 +80,33 @@ def docker_client(engine: Engine) -> Iterator[docker.DockerClient]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What uv downloaded for a job of this session. It does not exist before the first."""
+    return tmp_path_factory.mktemp("uv") / "cache"
+
+
 @pytest.fixture
-def job(engine: Engine, tmp_path: Path) -> Iterator[Job]:
-    """A job without services or a container of its own. Whatever its steps left behind is removed after it."""
+def job(engine: Engine, tmp_path: Path, uv_cache: Path) -> Iterator[Job]:
+    """A job without services or a container of its own. Whatever its steps left behind is removed after it.
+
+    Its home is a fresh one, but for uv's cache: the same pages and wheels are not downloaded for each test.
+    """
     job = Job(engine=engine, work=tmp_path / "work", socket=engine.socket)
-    yield job
-    engine.remove_containers()
+    with _lent(uv_cache, to=job.temp / "_github_home" / ".cache" / "uv"):
+        yield job
+        engine.remove_containers()
     _forget_services(engine)
+
+
+@contextmanager
+def _lent(folder: Path, *, to: Path) -> Iterator[None]:
+    to.parent.mkdir(parents=True)
+    if folder.exists():
+        folder.rename(to)
+    yield
+    if to.exists():
+        to.rename(folder)
 
 
 @pytest.fixture

@@ -43,13 +43,10 @@ def test_find_own_container__as_the_runner_starts_it__is_us(
     assert ["/github/workspace", str(job.workspace)] in own["mounts"]
 
 
-@pytest.mark.parametrize("kind", ["job", "job_with_services"])
 def test_sibling__deployed_redeployed_and_deleted__answers_the_host_on_one_uri(
-    kind: str, image: str, checkout: Path, docker_client: docker.DockerClient, request: pytest.FixtureRequest
+    filled_job: Job, image: str, docker_client: docker.DockerClient
 ) -> None:
-    job: Job = request.getfixturevalue(kind)
-    shutil.copytree(checkout, job.workspace, dirs_exist_ok=True)
-
+    job = filled_job
     first = drive(job, image, "deploy", "g1", "v1")
     assert (first["verified"], first["answer"], first["spec_hash_is_ours"]) == (["v1"], ["v1"], True)
     assert first["services"] == ["churn"]
@@ -74,6 +71,7 @@ def test_sibling__made__is_labelled_powerless_and_outlives_the_jobs_network(
     job = job_with_services
     shutil.copytree(checkout, job.workspace, dirs_exist_ok=True)
     uri = drive(job, image, "deploy", "g1", "v1")["service"]["scoring_uri"]
+    assert drive(job, image, "deploy", "g2", "v2")["service"]["scoring_uri"] == uri
     (sibling,) = docker_client.containers.list()
     assert sibling.labels["managed-by"] == "mlaz-ci"
     assert sibling.labels["mlaz-service"] == "churn"
@@ -88,7 +86,7 @@ def test_sibling__made__is_labelled_powerless_and_outlives_the_jobs_network(
     # As the runner does when the job ends, without force: it would fail if the sibling were on it.
     assert job.network is not None
     job.engine.podman("network", "rm", job.network)
-    assert ask_from_host(uri) == ["v1"]
+    assert ask_from_host(uri) == ["v2"]
 
 
 def test_sibling__model_that_does_not_load__is_failed_with_its_log(filled_job: Job, image: str) -> None:

@@ -21,7 +21,7 @@ from mlaz_ci.serving.matrix import SERVER_PACKAGE
 from mlaz_ci.serving.swagger import render_swagger, sample_request
 from tests.fakes.platform import RecordingPlatform
 from tests.flavors.conftest import FAST, SLOW, Training, trained
-from tests.serving.environments import CACHE, exclusive
+from tests.serving.environments import CACHE, exclusive, lend_bytecode
 from tests.serving.served import Served, serve
 
 
@@ -88,5 +88,6 @@ def _built(lock: Lock, resolver: UvResolver) -> Path:
         if not (folder / ".complete").is_file():
             shutil.rmtree(folder, ignore_errors=True)
             resolver.build(lock, folder, _Silence())
+            lend_bytecode(folder)
             (folder / ".complete").touch()
     return folder / "bin" / "python"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -75,6 +75,7 @@ def environment(locked: str, python_version: str) -> Path:
                 str(folder / "bin/python"),
                 str(folder / "lock.txt"),
             )
+            lend_bytecode(folder)
             (folder / ".complete").touch()
     return folder / "bin/python"
 
@@ -83,6 +84,29 @@ def serving_environment(requirements: Sequence[str], python_version: str, ranges
     """Where a model with these requirements is served: its packages and the inference server, locked together."""
     ranges = server_ranges(python_version) if ranges is None else ranges
     return environment(lock(requirements, python_version, ranges), python_version)
+
+
+def lend_bytecode(environment: Path) -> None:
+    """Give it what the environment most like it has compiled already: the greater part of a first import of mlflow.
+
+    uv links a module from its own cache: two paths with one inode hold the same module, and one bytecode serves both.
+    """
+    (ours,) = environment.glob("lib/python*/site-packages")
+    others = environment.parent.glob(f"*/lib/{ours.parent.name}/site-packages")
+    theirs = max(
+        (each for each in others if each != ours), key=lambda each: len(_wheels(each) & _wheels(ours)), default=ours
+    )
+    for compiled in theirs.rglob("__pycache__/*.pyc"):
+        module = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
+        folder = ours / module.parent.relative_to(theirs)
+        with suppress(OSError):
+            if (folder / module.name).samefile(module):
+                (folder / "__pycache__").mkdir(exist_ok=True)
+                os.link(compiled, folder / "__pycache__" / compiled.name)
+
+
+def _wheels(site_packages: Path) -> set[str]:
+    return {each.name for each in site_packages.glob("*.dist-info")}
 
 
 def made_by(python: Path, script: Path) -> Path:

@@ -21,9 +21,11 @@ class Terminal(io.StringIO):
 class Person:
     """Somebody who runs the command line, at a terminal or through a pipe."""
 
-    def __init__(self, *, at_terminal: bool, **environ: str) -> None:
+    def __init__(self, *, at_terminal: bool, has_outputs: bool = True, **environ: str) -> None:
         self.stdout, self.stderr = (Terminal(), Terminal()) if at_terminal else (io.StringIO(), io.StringIO())
-        self.platform = TerminalPlatform(self.stdout, self.stderr, environ, is_terminal=at_terminal)
+        self.platform = TerminalPlatform(
+            self.stdout, self.stderr, environ, is_terminal=at_terminal, has_outputs=has_outputs
+        )
 
 
 def test_set_output__stdout_is_read_by_a_program__is_a_line_for_each_change() -> None:
@@ -137,3 +139,25 @@ def test_streams__none_at_all__are_no_failure() -> None:
     platform = TerminalPlatform(None, None, {}, is_terminal=False)
     platform.info("x")
     platform.set_output("status", "healthy")
+
+
+def test_answer__read_by_a_program__is_the_body_to_the_byte_and_nothing_else() -> None:
+    person = Person(at_terminal=False, has_outputs=False)
+    person.platform.info("talk")
+    person.platform.set_output("status", "invoked")
+    person.platform.answer('{"a":\n ["ä", 1.0]}'.encode())
+    assert person.stdout.getvalue() == '{"a":\n ["ä", 1.0]}'
+    assert person.stderr.getvalue() == "talk\n"
+
+
+def test_answer__at_a_terminal__is_readable_and_moves_no_cursor() -> None:
+    person = Person(at_terminal=True, has_outputs=False)
+    person.platform.answer(b'["\x1b[2Jgone"]')
+    assert person.stdout.getvalue() == '["gone"]\n'
+
+
+def test_answer__holds_a_secret_or_a_command_of_the_runner__neither_is_shown() -> None:
+    person = Person(at_terminal=False, has_outputs=False, GITHUB_ACTIONS="true")
+    person.platform.mask("hunter2-and-more")
+    person.platform.answer(b"::set-output name=x::y\nhunter2-and-more")
+    assert person.stdout.getvalue() == "| ::set-output name=x::y\n***"

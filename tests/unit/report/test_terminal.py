@@ -170,3 +170,9 @@ TEXTS = [
 def test_render_terminal__an_end__reads_exactly_so(ended: Outcome | Failure, text: str) -> None:
     rendered = render_terminal(ended, now=IN_THE_AFTERNOON)
     assert rendered.rstrip("\n") == dedent(text).rstrip("\n")
+
+
+def test_render_terminal__body_is_shown_elsewhere__leaves_it_out_and_nothing_more() -> None:
+    whole = render_terminal(scenarios.INVOKED)
+    assert render_terminal(scenarios.INVOKED, with_body=False) == whole.removesuffix("\n[\n  152.1\n]")
+    assert render_terminal(scenarios.HEALTHY, with_body=False) == render_terminal(scenarios.HEALTHY)
