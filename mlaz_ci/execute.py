@@ -45,7 +45,18 @@ from mlaz_ci.plan import (
     Verify,
 )
 from mlaz_ci.polling import wait_until_settled
-from mlaz_ci.ports import Clock, Endpoints, InPlace, ModelRegistry, ModelStore, Platform, Progress, Serving
+from mlaz_ci.ports import (
+    Clock,
+    Clusters,
+    Endpoints,
+    InPlace,
+    ModelRegistry,
+    ModelStore,
+    Platform,
+    Premises,
+    Progress,
+    Serving,
+)
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
@@ -64,6 +75,8 @@ class Ports:
     registry: ModelRegistry | None = None
     in_place: InPlace | None = None
     endpoints: Endpoints | None = None
+    clusters: Clusters | None = None
+    premises: Premises | None = None
     """None are those that the target's rules never plan for."""
 
 

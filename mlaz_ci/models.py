@@ -343,6 +343,22 @@ class LocalShape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A compute of the workspace by its name: made (`resource_id` None) or attached (the ARM id of a cluster that exists).
+
+    `settings` are further fields of Azure's own: VM size, number of nodes, purpose, TLS, network.
+    """
+
+    name: str
+    resource_id: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+# A description says something of a service, and a cluster is there before it: neither changes what serves.
+_CHANGE_NOTHING: Final = frozenset({"description", "cluster"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AzureShape:
     """What a service on Azure looks like, in the same words on every target; None is Azure's default or, of a service that is there, as it is.
 
@@ -353,6 +369,8 @@ class AzureShape:
     memory_gb: float | None = None
     location: str | None = None
     compute: str | None = None
+    cluster: Cluster | None = None
+    """How `compute` is made or attached where it is not there yet; None leaves computes alone."""
     auth: AuthMode | None = None
     instance_type: str | None = None
     instance_count: int | None = None
@@ -363,12 +381,28 @@ class AzureShape:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> Mapping[str, Any]:
-        """All that tells two shapes apart; a description changes nothing that serves."""
-        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "description"}
+        """All that tells two shapes apart."""
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _CHANGE_NOTHING}
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in facts.items()}
 
 
 Shape = LocalShape | AzureShape
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelVersionName:
+    """One version of a registered model, as a `cleanup` names it."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeName:
+    """One compute of the workspace, as a `cleanup` names it; `keeps_resource` only detaches it."""
+
+    name: str
+    keeps_resource: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -403,6 +437,7 @@ class Request:
     dry_run: bool = False
     relock: bool = False
     take_over: str | None = None
+    also_delete: tuple[ModelVersionName | ComputeName, ...] = ()
     owner: str = ""
     max_download_mb: float = 10_240.0
     given: tuple[str, ...] = ()

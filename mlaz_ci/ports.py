@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from mlaz_ci.models import (
+    Cluster,
     DeploymentSpec,
+    Finding,
     Lock,
     ModelRef,
     ModelSource,
     Observation,
+    Request,
     ScoreRequest,
     ScoreResponse,
     Severity,
@@ -130,6 +133,10 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def remove_version(self, name: str, version: str) -> bool:
+        """Delete one version of a registered model; False when it was absent."""
+        ...
+
 
 class Serving(Protocol):
     """A serving side: where services live. Every call names the service; the port holds no state of its own."""
@@ -200,6 +207,29 @@ class Endpoints(Protocol):
 
     def share(self, service_name: str, deployment_name: str, percent: int) -> None:
         """Give the deployment this share of the traffic; what the others have shrinks in proportion."""
+        ...
+
+
+class Clusters(Protocol):
+    """The computes of the workspace, which services run on and share."""
+
+    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> None:
+        """Make or attach it, and wait; one that is there and whole is left as it is.
+
+        Raises ClusterFailed, ClusterAccessDenied, QuotaExceeded, ComputeNameInvalid, DeployTimedOut.
+        """
+        ...
+
+    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
+        """Delete it, or with `keeps_resource` only detach it from the workspace; False when it was absent."""
+        ...
+
+
+class Premises(Protocol):
+    """Looks at what Azure would refuse late: the workspace's switches, roles, quota, computes. Changes nothing."""
+
+    def inspect(self, request: Request) -> Sequence[Finding]:
+        """Raises what stands in the way of everything: WorkspaceNotFound, RoleMissing, SignInRefused, WorkspacePrivate, …"""
         ...
 
 

@@ -70,7 +70,7 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
         rules.check_service_name(service_name)
     kept = settings.without(unused)
     sign_in, workspace = _parse_azure(kept)
-    if rules.needs_workspace and workspace is None:
+    if rules.side.needs_workspace and workspace is None:
         raise MissingInput(
             f"`target: {target}` needs {listed(WORKSPACE_INPUTS)}.",
             usually="A service on Azure belongs to a workspace.",

@@ -14,6 +14,7 @@ from mlaz_ci.models import DeploymentSpec, Finding, Request, ScoreRequest, Shape
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import aci, aks, kubernetes, local, managed
 from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.side import Side as Side
 
 
 class InputUse(StrEnum):
@@ -27,8 +28,8 @@ class InputUse(StrEnum):
 class TargetRules(Protocol):
     """What the rest of the house asks of a target. All of it is pure."""
 
-    needs_workspace: bool
-    """Whether the inputs must name an Azure workspace."""
+    side: Side
+    """What serves there: which adapter drives it."""
 
     def shape(self, given: Given) -> Shape:
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""

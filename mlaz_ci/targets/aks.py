@@ -16,8 +16,9 @@ from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
 from mlaz_ci.targets.retired import retirement
+from mlaz_ci.targets.side import Side
 
-needs_workspace = True
+side = Side.WEB_SERVICES
 findings: tuple[Finding, ...] = (retirement("aks", "kubernetes"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {

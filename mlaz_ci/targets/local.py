@@ -34,8 +34,9 @@ from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
+from mlaz_ci.targets.side import Side
 
-needs_workspace = False
+side = Side.LOCAL
 findings: tuple[Finding, ...] = ()
 _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"

@@ -15,8 +15,9 @@ from mlaz_ci.targets.beside import plan_rollback as plan_rollback
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
+from mlaz_ci.targets.side import Side
 
-needs_workspace = True
+side = Side.ONLINE_ENDPOINTS
 findings: tuple[Finding, ...] = ()
 DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA)
