@@ -421,6 +421,8 @@ class Request:
     shape: Shape = LocalShape()
     tags: Mapping[str, str] = field(default_factory=dict)
     base_image: str | None = None
+    azureml_environment: str | None = None
+    """An environment that exists, as it was given, instead of one made of the lock."""
     strategy: Strategy = Strategy.REPLACE
     canary_percent: int = 10
     endpoint: EndpointUse = EndpointUse.CREATE

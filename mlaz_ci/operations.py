@@ -105,6 +105,7 @@ class Job:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
         self.find(self.rules.findings)
+        self.inspect()
         with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
         self.ports.platform.info(f"Model: {self.model.label}")
@@ -115,6 +116,14 @@ class Job:
         assert examination.lock is not None
         self.ports.platform.info(f"Environment: {examination.lock.hash} (Python {examination.lock.python_version})")
         return self.model, examination.lock
+
+    def inspect(self) -> None:
+        """What stands in the way there, before anything is resolved: a missing role is seen in a second."""
+        if self.ports.premises is not None:
+            with self.phase("look at the workspace"):
+                findings = self.ports.premises.inspect(self.request)
+            self.find(findings)
+            raise_on_errors(findings)
 
     def smoke_request(self, model: ModelRef) -> ScoreRequest | None:
         """The request that proves the service: the user's file, the model's example, or a sample of its signature."""

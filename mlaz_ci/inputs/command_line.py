@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final, Never
 
@@ -28,7 +29,7 @@ class HelpAsked(Exception):
 
 
 def parse_command_line(argv: Sequence[str], environ: Mapping[str, str]) -> Mapping[str, str]:
-    """What `argv` gives, by the names of inputs. Secrets come from MLAZ_CLIENT_SECRET, MLAZ_CREDS and MLAZ_GITHUB_TOKEN alone.
+    """What `argv` gives, by the names of inputs. Secrets come from the environment alone (SECRET_VARIABLES).
 
     Raises HelpAsked, UnknownInput, InvalidInput, MissingInput, ConflictingInputs.
     """
@@ -108,6 +109,13 @@ class _Parser(argparse.ArgumentParser):
         raise InvalidInput(f"The command line cannot be read: {quote(message)}.", remedy="See `mlaz-ci --help`.")
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Breaks no name at its hyphens: an input is searched for, and copied, whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+
 def _parser_of(command: Command) -> _Parser:
     """Takes every option for every command; the help tells those that matter to it."""
     parser = _Parser(
@@ -116,7 +124,7 @@ def _parser_of(command: Command) -> _Parser:
         usage=f"mlaz-ci {command} [--option VALUE …]",
         add_help=False,
         allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        formatter_class=lambda prog: _Formatter(prog, max_help_position=32, width=110),
     )
     groups = {group: parser.add_argument_group(str(group)) for group in Group}
     for row in _OPTIONS:

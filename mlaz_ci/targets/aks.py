@@ -44,6 +44,7 @@ def shape(given: Given) -> AzureShape:
         cpu_cores=given.given_number("cpu-cores"),
         memory_gb=given.given_number("memory-gb"),
         compute=given.text("compute"),
+        cluster=given.cluster,
         auth=auth,
         instance_count=None if instance_count is None else int(instance_count),
         enable_app_insights=given.given_boolean("enable-app-insights"),

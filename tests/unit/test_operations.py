@@ -22,13 +22,11 @@ from mlaz_ci.models import (
     Observation,
     OnFailure,
     Outcome,
-    PathSource,
     ScoreResponse,
     ServiceState,
     Severity,
     SmokeTest,
     Status,
-    Target,
 )
 from mlaz_ci.operations import Job
 from tests import samples
@@ -278,12 +276,6 @@ def test_run__command_of_a_later_version__says_so(scene: Scene, command: Command
 def test_run__canary_on_a_target_without__says_where_there_are_some(scene: Scene, command: Command) -> None:
     with pytest.raises(NoCanary, match="target local"):
         scene.run(command)
-
-
-@pytest.mark.parametrize("target", [Target.ACI, Target.AKS, Target.MANAGED, Target.KUBERNETES])
-def test_run__target_of_a_later_version__says_so(scene: Scene, target: Target) -> None:
-    with pytest.raises(NotInThisVersion):
-        scene.run(target=target, source=PathSource(path=Path("m")))
 
 
 def test_failure_of__nothing_begun__is_empty(scene: Scene) -> None:

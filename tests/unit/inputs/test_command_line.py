@@ -104,7 +104,7 @@ def test_command_line__help_of_a_command__tells_its_options_alone() -> None:
 
 def test_command_line__help_of_what_is_not_built__says_so() -> None:
     with pytest.raises(HelpAsked) as caught:
-        parse_command_line(["promote", "-h"], {})
+        parse_command_line(["sweep", "-h"], {})
     assert "This command is not in this version." in caught.value.text
 
 
