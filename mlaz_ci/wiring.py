@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mlaz_ci.errors import FileNotFound, InvalidConfigFile, NotInThisVersion
+from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
 from mlaz_ci.inputs import ConfigFile, Origin, origin_from_environ, parse_config, parse_request, secrets_of
 from mlaz_ci.models import Request, SignIn
@@ -143,6 +144,8 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
 
 
 def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
+    _need("azure.identity", "azure-identity", request)
+    _need("azureml.core", "azureml-core", request)
     from mlaz_ci.adapters.azureml_v1 import WebServices
 
     credential, door = _workspace(around, request)
@@ -153,6 +156,7 @@ def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
 
 
 def _online_endpoint_ports(around: _Surroundings, request: Request) -> Ports:
+    _need("azure.identity", "azure-identity", request)
     from mlaz_ci.adapters.azure_arm import OnlineEndpoints
 
     _, door = _workspace(around, request)
@@ -188,6 +192,18 @@ def _workspace(around: _Surroundings, request: Request) -> tuple[Credential, Wor
         check_subscription(credential, subscription_id, clock)
 
     return credential, WorkspaceDoor(wire, request.workspace, CLOUDS[cloud], explain=explain)
+
+
+def _need(module: str, package: str, request: Request) -> None:
+    """A laptop that only serves locally has no client of Azure. Raises ClientNotInstalled."""
+    try:
+        found = importlib.util.find_spec(module)
+    except ImportError:
+        found = None
+    if found is None:
+        raise ClientNotInstalled(
+            f"`target: {request.target}` needs the Python package {package}, which is not installed here."
+        )
 
 
 _PORTS: Final[Mapping[Side, Callable[[_Surroundings, Request], Ports]]] = {

@@ -182,7 +182,13 @@ def _may_have_arrived(error: BaseException) -> bool:
     """False only where no connection came about. azure-core's own word for that also covers one that broke behind a proxy,
     which urllib3 calls "Unable to connect to proxy" whatever was sent by then.
     """
-    never = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ConnectTimeout", "SSLCertVerificationError")
+    never = (
+        "NewConnectionError",
+        "NameResolutionError",
+        "ConnectTimeoutError",
+        "ConnectTimeout",
+        "SSLCertVerificationError",
+    )
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:
