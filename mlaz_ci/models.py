@@ -615,6 +615,8 @@ class Outcome:
     smoke_test: ScoreResponse | None = None
     smoke_request: ScoreRequest | None = None
     response: ScoreResponse | None = None
+    document: str | None = None
+    """A text that was asked for, to be printed as it is."""
     service: ServiceFacts | None = None
     lock_hash: str | None = None
     notes: tuple[str, ...] = ()

@@ -349,6 +349,19 @@ def _end_canary(job: Job) -> Outcome:
     return job.outcome(plan, job.execute(plan), before)
 
 
+def _migrate(job: Job) -> Outcome:
+    """Read-only: what a live v1 service would be as its successor."""
+    assert job.ports.legacy is not None, "wiring gives it to the side that has v1 services"
+    document = job.ports.legacy.migration(job.request.service_name)
+    return Outcome(
+        command=Command.MIGRATE,
+        status=Status.PLANNED,
+        target=job.request.target,
+        service_name=job.request.service_name,
+        document=document,
+    )
+
+
 _VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
     Command.DEPLOY: _deploy,
     Command.DOCTOR: _doctor,
@@ -358,4 +371,5 @@ _VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
     Command.ROLLBACK: _rollback,
     Command.PROMOTE: _end_canary,
     Command.REJECT: _end_canary,
+    Command.MIGRATE: _migrate,
 }

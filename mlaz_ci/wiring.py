@@ -147,11 +147,16 @@ def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
     _need("azure.identity", "azure-identity", request)
     _need("azureml.core", "azureml-core", request)
     from mlaz_ci.adapters.azureml_v1 import WebServices
+    from mlaz_ci.adapters.v1_reader import V1Reader
 
     credential, door = _workspace(around, request)
     services = WebServices(door, credential, around.clock, around.platform, request.target)
     return replace(
-        _azure_ports(around, request, door, services), registry=services, in_place=services, clusters=services
+        _azure_ports(around, request, door, services),
+        registry=services,
+        in_place=services,
+        clusters=services,
+        legacy=V1Reader(door),
     )
 
 

@@ -41,6 +41,8 @@ def parse_command_line(argv: Sequence[str], environ: Mapping[str, str]) -> Mappi
     command = _parse_command(words.pop(0)) if not words[0].startswith("-") else Command.DEPLOY
     for word in words:
         _check_no_secret(word)
+    if command is Command.MIGRATE and words and not words[0].startswith("-"):
+        words[0] = f"--service-name={words[0]}"
     parsed, rest = _parser_of(command).parse_known_args(words)
     if parsed.help:
         raise HelpAsked(render_help(command))
@@ -121,7 +123,7 @@ def _parser_of(command: Command) -> _Parser:
     parser = _Parser(
         prog=f"mlaz-ci {command}",
         description=COMMANDS[command].does,
-        usage=f"mlaz-ci {command} [--option VALUE …]",
+        usage=f"mlaz-ci {command}{' SERVICE' if command is Command.MIGRATE else ''} [--option VALUE …]",
         add_help=False,
         allow_abbrev=False,
         formatter_class=lambda prog: _Formatter(prog, max_help_position=32, width=110),

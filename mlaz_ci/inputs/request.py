@@ -59,7 +59,7 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
     """
     settings = read_settings(given, config, origin)
     command = _parse_command(settings)
-    target = _parse_target(settings)
+    target = _parse_target(settings, command)
     # The form of these is checked on every target alike, also where they are then left out.
     _parse_azure(settings)
     parse_also_delete(settings.text("also-delete") or "")
@@ -75,7 +75,7 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
     sign_in, workspace = _parse_azure(kept)
     if rules.side.needs_workspace and workspace is None:
         raise MissingInput(
-            f"`target: {target}` needs {listed(WORKSPACE_INPUTS)}.",
+            f"`{'command: migrate' if command is Command.MIGRATE else f'target: {target}'}` needs {listed(WORKSPACE_INPUTS)}.",
             usually="A service on Azure belongs to a workspace.",
             remedy="Give the three inputs, or set them in the config file.",
         )
@@ -153,8 +153,10 @@ def _parse_command(settings: Settings) -> Command:
     return command
 
 
-def _parse_target(settings: Settings) -> Target:
+def _parse_target(settings: Settings, command: Command) -> Target:
     """Local only where nothing points elsewhere; a workspace alone is never a choice."""
+    if command is Command.MIGRATE:
+        return Target.ACI  # it reads what v1 serves, on whatever cluster
     if "target" in settings.values:
         return settings.choice("target", Target)
     given = [name for name in WORKSPACE_INPUTS if name in settings.values]

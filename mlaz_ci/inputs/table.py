@@ -613,7 +613,6 @@ COMMANDS: Final[Mapping[Command, CommandRow]] = {
         CommandRow(
             command=Command.MIGRATE,
             does="Read a live v1 service and print the config and workflow for its successor (command line only).",
-            is_built=False,
         ),
         CommandRow(
             command=Command.AUTO,

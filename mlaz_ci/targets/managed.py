@@ -66,6 +66,14 @@ def shape(given: Given) -> AzureShape:
     )
 
 
+def instance_type_for(cores: float | None, memory_gb: float | None) -> str | None:
+    """The VM size that Microsoft's table has for so many cores and so much memory, or None beyond its end."""
+    for most_cores, most_gb, name in INSTANCE_TYPES:
+        if (cores or 0.0) <= most_cores and (memory_gb or 0.0) <= most_gb:
+            return name
+    return None
+
+
 def _instance_type(given: Given) -> str | None:
     """The given VM size, else the one for the given cores and memory; None where nothing is given."""
     if named := given.text("instance-type"):
@@ -73,9 +81,8 @@ def _instance_type(given: Given) -> str | None:
     cores, memory_gb = given.given_number("cpu-cores"), given.given_number("memory-gb")
     if cores is None and memory_gb is None:
         return None
-    for most_cores, most_gb, name in INSTANCE_TYPES:
-        if (cores or 0.0) <= most_cores and (memory_gb or 0.0) <= most_gb:
-            return name
+    if found := instance_type_for(cores, memory_gb):
+        return found
     raise MissingInput(
         f"No VM size is known for {cores or 'any'} cores and {memory_gb or 'any'} GB.",
         usually="Microsoft's table from cores and memory to VM sizes ends at 4 cores and 16 GB.",

@@ -266,7 +266,7 @@ def test_cleanup__twice__is_deleted_then_absent(scene: Scene) -> None:
     assert scene.run(Command.CLEANUP, dry_run=True).plan == ("nothing: there is no such service",)
 
 
-@pytest.mark.parametrize("command", [Command.SWEEP, Command.MIGRATE, Command.AUTO])
+@pytest.mark.parametrize("command", [Command.SWEEP, Command.AUTO])
 def test_run__command_of_a_later_version__says_so(scene: Scene, command: Command) -> None:
     with pytest.raises(NotInThisVersion):
         scene.run(command)

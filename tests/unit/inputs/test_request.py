@@ -167,11 +167,12 @@ def test_parse_request__on_github__belongs_to_the_repository() -> None:
         ({"command": "promote"}, MissingInput, "`command: promote` needs `service-name`"),
         ({"command": "sweep"}, NotInThisVersion, 'Command "sweep"'),
         ({"command": "auto"}, NotInThisVersion, 'Command "auto"'),
-        ({"command": "migrate"}, NotInThisVersion, 'Command "migrate"'),
+        ({"command": "migrate"}, MissingInput, "`command: migrate` needs `service-name`"),
+        ({"command": "migrate", "service-name": "churn"}, MissingInput, "`command: migrate` needs `subscription-id`"),
         (
             {"command": "sweep"},
             NotInThisVersion,
-            "built: deploy, cleanup, status, invoke, promote, reject, rollback, doctor",
+            "built: deploy, cleanup, status, invoke, promote, reject, rollback, doctor, migrate",
         ),
     ],
 )
