@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -170,14 +170,21 @@ class FileSlice:
                 yield chunk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
     """A response body that comes piece by piece and of unknown length: passed on as it arrives, once."""
 
     pieces: Iterator[bytes]
+    # Called once, when the body has been sent or will never be.
+    on_close: Callable[[], None] | None = None
 
     def chunks(self) -> Iterator[bytes]:
         yield from self.pieces
+
+    def close(self) -> None:
+        done, self.on_close = self.on_close, None
+        if done is not None:
+            done()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +218,11 @@ class Response:
             yield from self.body.chunks()
         elif self.body:
             yield self.body
+
+    def close(self) -> None:
+        """Lets go of what a streamed body holds, however much of it was sent."""
+        if isinstance(self.body, Stream):
+            self.body.close()
 
     def with_headers(self, pairs: Mapping[str, str | None]) -> Response:
         return Response(status=self.status, headers=self.headers.replaced(pairs), body=self.body)

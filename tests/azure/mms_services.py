@@ -229,6 +229,7 @@ def _made(found: Visit, asked: dict[str, Any], known: Service | None) -> Service
         label=(asked.get("dnsNameLabel") or found.cloud.new_id()) if is_aci else "",
         address=compute.address if compute else "",
         serving=known.serving if known else "",
+        limit=known.limit if known else 0,
     )
 
 

@@ -158,7 +158,7 @@ class Proxy:
 
     def _exchange(self, connection: socket.socket, stream: BinaryIO, head: wire.Head, place: _Place) -> bool:
         number = self._service.begin()
-        body = Body()
+        body, delivery = Body(), None
         try:
             if head.headers.get("Expect").lower() == "100-continue":
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -185,6 +185,8 @@ class Proxy:
             return keep_alive and delivery.truncate_after is None
         finally:
             body.close()
+            if delivery is not None:
+                delivery.response.close()
             self._service.end(number)
 
 

@@ -15,6 +15,7 @@ from typing import Self
 from tests.azure import github, openapi, rooms, world
 from tests.azure.authority import Authority
 from tests.azure.clock import Clock
+from tests.azure.faults import Plan
 from tests.azure.messages import Delivery, Refusal, Request, Response
 from tests.azure.openapi import Contract
 from tests.azure.proxy import Proxy
@@ -163,8 +164,16 @@ class _Door:
         exchange.faults = plan.names
         if plan.delay_s:
             time.sleep(plan.delay_s)
-        delivery = plan.instead(request) or plan.apply(request, self._dispatch(request, exchange))
+        delivery = plan.instead(request) or self._delivered(request, exchange, plan)
         self._cloud.trace.answered(exchange, delivery.response)
+        return delivery
+
+    def _delivered(self, request: Request, exchange: Exchange, plan: Plan) -> Delivery:
+        response = self._dispatch(request, exchange)
+        delivery = plan.apply(request, response)
+        if delivery.response.body is not response.body:
+            # A fault gives another answer in its place.
+            response.close()
         return delivery
 
     def _dispatch(self, request: Request, exchange: Exchange) -> Response:
