@@ -164,7 +164,10 @@ class _Door:
         exchange.faults = plan.names
         if plan.delay_s:
             time.sleep(plan.delay_s)
-        delivery = plan.instead(request) or self._delivered(request, exchange, plan)
+        try:
+            delivery = plan.instead(request) or self._delivered(request, exchange, plan)
+        except Exception as error:  # noqa: BLE001  # the test must hear of it, and the client too
+            delivery = Delivery(response=self._crashed(request, exchange.route or "tests.azure", error))
         self._cloud.trace.answered(exchange, delivery.response)
         return delivery
 
@@ -189,6 +192,9 @@ class _Door:
         if found.lacks_api_version:
             message = "The api-version query parameter (?api-version=) is required for all requests."
             return Response.json({"error": {"code": "MissingApiVersionParameter", "message": message}}, status=400)
+        if found.known_versions:
+            message = f"The api-version '{request.api_version}' is invalid. The supported versions are '{','.join(found.known_versions)}'."
+            return Response.json({"error": {"code": "InvalidApiVersionParameter", "message": message}}, status=400)
         self._cloud.fail("not-implemented", found.reason, request.number)
         return Response.json({"error": {"code": "NotEmulated", "message": f"tests.azure: {found.reason}"}}, status=501)
 
@@ -202,9 +208,13 @@ class _Door:
         except Refusal as refusal:
             return refusal.response
         except Exception as error:  # noqa: BLE001  # the test must hear of it, whatever it is
-            text = f"{found.route}: {type(error).__name__}: {error}"
-            self._cloud.fail("emulator-error", f"{text}\n{traceback.format_exc()}", request.number)
-            return Response.json({"error": {"code": "EmulatorError", "message": text}}, status=500)
+            return self._crashed(request, str(found.route), error)
+
+    def _crashed(self, request: Request, place: str, error: Exception) -> Response:
+        text = f"{place}: {type(error).__name__}: {error}"
+        told = "".join(traceback.format_exception(error))
+        self._cloud.fail("emulator-error", f"{text}\n{told}", request.number)
+        return Response.json({"error": {"code": "EmulatorError", "message": text}}, status=500)
 
     def _check_contract(self, request: Request, response: Response) -> None:
         if self._emulator.contract is None or response.status in {500, 501}:
