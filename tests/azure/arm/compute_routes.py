@@ -9,7 +9,7 @@ from tests.azure import world
 from tests.azure.access import MACHINE_LEARNING, require_token
 from tests.azure.arm import answers, bodies, operations, policies, versions
 from tests.azure.arm.computes import CLUSTERS, Compute, Computes, find, refusal, rendered
-from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_reachable, visit
+from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_location, require_reachable, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -114,6 +114,7 @@ def put_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     _checked(found, name, properties)
     state = cloud.state(Computes)
     existing = state.get(found.workspace.key, name)
+    require_location(found, body, existing and existing.region, name)
     if existing is not None:
         existing.operation.look(cloud)
         if not existing.operation.is_over:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.azure.arm import answers, bodies, endpoints, operations, paging, policies, quotas, services, versions
 from tests.azure.arm.deployment_rules import MAX_INSTANCES, capacity_of, check, check_size, merged_properties
 from tests.azure.arm.deployments import KIND, LIST, ONE, Deployment, Deployments, find, rendered, settled
-from tests.azure.arm.workspaces import Visit, visit
+from tests.azure.arm.workspaces import Visit, require_location, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Refusal, Request, Response
 from tests.azure.routing import Params, Room
@@ -50,6 +50,7 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     identifier = f"{endpoint.id}/deployments/{name}"
     body = policies.applied(cloud, identifier, bodies.read(request, bodies.DEPLOYMENT))
     existing = settled(found, endpoint, name)
+    require_location(found, body, existing and existing.region, name)
     _require_idle(found, endpoint, existing)
     check(found, endpoint, existing, name, body)
     deployment = _written(found, endpoint, existing, identifier, body)

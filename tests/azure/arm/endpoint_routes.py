@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.azure.arm import answers, bodies, computes, operations, paging, policies, traffic, versions
 from tests.azure.arm.endpoints import KIND, LIST, ONE, Endpoint, Endpoints, find, identity_of, rendered, require_idle
-from tests.azure.arm.workspaces import Visit, has_pairs, is_arm_id, visit
+from tests.azure.arm.workspaces import Visit, has_pairs, is_arm_id, require_assignable, require_location, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -88,6 +88,8 @@ def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     if endpoint is not None:
         endpoint.operation.look(cloud)
         endpoint = state.get(found.workspace.key, name)
+    require_location(found, body, endpoint and endpoint.region, name)
+    require_assignable(found, f"{KIND}/write", f"{found.workspace.id}/{KIND}/{name}", body)
     if endpoint is None:
         _checked_new(found, name, properties)
         traffic.check(found, properties, (), kubernetes=properties.get("compute") is not None)
@@ -170,6 +172,7 @@ def patch_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     if refused:
         text = f"Could not find member '{refused[0]}' on an update of an online endpoint (api-version {found.version}): use PUT."
         raise found.bad_request(("InvalidProperty", text))
+    require_assignable(found, f"{KIND}/write", endpoint.id, body)
     require_idle(found, endpoint)
     traffic.check(found, properties, endpoint.deployments, kubernetes=endpoint.is_kubernetes)
     _begin(found, endpoint, "online-endpoint-update", body)
