@@ -90,6 +90,8 @@ def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
             return Response(body=request.body.read()).with_headers(
                 {"Content-Type": kind, "x-request-id": cloud.new_id()}
             )
+        if serving.backend is not None and (service.serving or service.versions):
+            return _said(cloud, 503, "The service has no container that is ready.")
         text = f"no serving backend runs the service {service.name}: set cloud.live(Serving).backend, or .echoes"
         cloud.fail("not-implemented", text, request.number)
         return _said(cloud, 501, f"tests.azure: {text}")

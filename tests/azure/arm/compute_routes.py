@@ -66,7 +66,7 @@ def _all(found: Visit) -> list[dict[str, Any]]:
 @room.get(ONE, api_versions=versions.COMPUTES)
 def get_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/read")
-    return found.reply(rendered(find(found, params["compute"]), found.version, cloud))
+    return found.reply(rendered(find(found, params["compute"], polls=True), found.version, cloud))
 
 
 def _regional_visit(request: Request, params: Params, cloud: Cloud) -> Visit:
@@ -89,7 +89,7 @@ def list_computes_regionally(request: Request, params: Params, cloud: Cloud) -> 
 @regional.get("/rp/workspaces" + ONE)
 def get_compute_regionally(request: Request, params: Params, cloud: Cloud) -> Response:
     found = _regional_visit(request, params, cloud)
-    return found.reply(rendered(find(found, params["compute"]), "2020-02-02", cloud))
+    return found.reply(rendered(find(found, params["compute"], polls=True), "2020-02-02", cloud))
 
 
 def _checked(found: Visit, name: str, properties: dict[str, Any]) -> None:

@@ -60,7 +60,8 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     _hold(cloud, deployment)
     kind = "online-deployment-update" if existing else "online-deployment-create"
     begin(found, deployment, kind)
-    services.start(cloud, found.workspace, deployment)
+    # The operation waits for it.
+    deployment.starting = services.start(cloud, found.workspace, deployment)
     headers = deployment.operation.headers(
         cloud, location=f"https://{versions.HOST}{identifier}?api-version={found.version}"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.azure.arm import answers, endpoints, operations, quotas, services
-from tests.azure.arm.workspaces import Key, Visit
+from tests.azure.arm.workspaces import Key, Visit, Workspaces
 from tests.azure.backends import Serving
 from tests.azure.clock import iso8601
 from tests.azure.routing import Params
@@ -128,6 +128,15 @@ class Deployments:
             endpoint.deployments.pop(deployment.name.lower(), None)
             for shares in (endpoint.traffic, endpoint.mirror_traffic):
                 shares.pop(deployment.name, None)
+
+
+def resume(cloud: Cloud) -> None:
+    """Starts again what served, or was starting, when this state was saved; its processes ended with the emulator."""
+    for deployment in cloud.state(Deployments).by_key.values():
+        workspace = cloud.state(Workspaces).by_key[deployment.workspace]
+        for moment in ("serving", "starting"):
+            if getattr(deployment, moment) is not None:
+                setattr(deployment, moment, services.start(cloud, workspace, deployment))
 
 
 def rendered(deployment: Deployment, version: str, cloud: Cloud) -> dict[str, Any]:

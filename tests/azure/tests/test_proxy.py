@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.azure import faults, wire
-from tests.azure.messages import FileSlice, Headers, Request, Response, Stream
+from tests.azure import faults, trace, wire
+from tests.azure.messages import Body, FileSlice, Headers, Request, Response, Stream
 from tests.azure.routing import Params, Room
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud
@@ -344,6 +344,19 @@ def test_trace__exchange__can_be_asked_for_what_was_sent(azure: Emulator, http: 
     assert exchange.route == f"POST https://echo.test{ECHO_PATH}"
     assert exchange.response_bytes == len(exchange.response_body) > 0
     assert azure.cloud.trace.hosts() == {"echo.test"}
+
+
+def test_trace__of_more_than_it_keeps__forgets_the_oldest_bodies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "_KEPT_BODIES_BYTES", 1000)
+    kept = trace.Trace()
+    for number in range(10):
+        request = Request(
+            method="PUT", scheme="https", host="h", target=f"/{number}", body=Body(b"x" * 300), number=kept.begin()
+        )
+        kept.answered(kept.asked(request), Response(body=b"y" * 10))
+    exchanges = kept.find()
+    assert [len(one.request_body) for one in exchanges] == [0] * 7 + [300] * 3
+    assert [one.request_bytes for one in exchanges] == [300] * 10
 
 
 def test_command__started_and_stopped__prints_environment_and_keeps_state(tmp_path: Path) -> None:
