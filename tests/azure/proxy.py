@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from tests.azure.messages import Body, Delivery, Request, Response, Stream
 
 _HANDSHAKE_TIMEOUT_S = 30.0
 _BACKLOG = 512
+_PAUSE_S = 0.05
 
 
 class Service(Protocol):
@@ -79,7 +81,11 @@ class Proxy:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                if self._stopping or self._listener.fileno() < 0:
+                    return
+                # Too many files are open, or the client has gone already: the door stays open for the next.
+                time.sleep(_PAUSE_S)
+                continue
             if self._stopping:
                 connection.close()
                 return

@@ -37,6 +37,12 @@ def _authorize(request: Request, service: Service, cloud: Cloud) -> None:
         raise Refusal(_said(cloud, 401, "Unauthorized"))
 
 
+def _is_up(service: Service) -> bool:
+    """Whether a container answers; while a service changes, the one of before does."""
+    goes_on = service.state == "Transitioning" and service.limit > 0
+    return bool(service.serving or service.versions) or service.state == "Healthy" or goes_on
+
+
 def _version_of(service: Service, cloud: Cloud) -> str:
     """The start of the version whose turn it is, by the versions' shares of the traffic."""
     asked = service.request.get("versions") or {}
@@ -49,7 +55,7 @@ def _score(request: Request, service: Service | None, path: str, cloud: Cloud) -
     with cloud.lock:
         if service is not None:
             webservices.settle(cloud, service)
-        if service is None or (not service.serving and not service.versions and service.state != "Healthy"):
+        if service is None or not _is_up(service):
             raise Refusal(_said(cloud, 503, "The service is not there, or has no container that is ready."))
         _authorize(request, service, cloud)
         serving = _version_of(service, cloud) if service.kind == ENDPOINT else service.serving

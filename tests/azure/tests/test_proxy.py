@@ -346,6 +346,30 @@ def test_trace__exchange__can_be_asked_for_what_was_sent(azure: Emulator, http: 
     assert azure.cloud.trace.hosts() == {"echo.test"}
 
 
+def test_proxy__that_cannot_take_a_connection__takes_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short:
+        """A listener that is out of files for a moment."""
+
+        def __init__(self, listener: socket.socket) -> None:
+            self._listener, self._left = listener, 2
+
+        def accept(self) -> object:
+            self._left -= 1
+            if self._left >= 0:
+                raise OSError(24, "Too many open files")
+            return self._listener.accept()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._listener, name)
+
+    azure = Emulator(tmp_path, rooms=[echo])
+    monkeypatch.setattr(azure._proxy, "_listener", Short(azure._proxy._listener))
+    with azure:
+        for name, value in azure.environment().items():
+            monkeypatch.setenv(name, value)
+        assert requests.get("https://echo.test/file", timeout=10).status_code == 200
+
+
 def test_trace__of_more_than_it_keeps__forgets_the_oldest_bodies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace, "_KEPT_BODIES_BYTES", 1000)
     kept = trace.Trace()

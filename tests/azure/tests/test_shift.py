@@ -306,3 +306,21 @@ def test_mirrored_request__reaches_the_other_deployment_whole(arm: Caller, backe
     for _ in range(10):
         assert _loaded(key, f"https://{HOST}", 1) == {200: 1}
     _await(lambda: Counter(backend.served) == {"churn-blue": 10, "churn-green": 5})
+
+
+def test_load__of_a_service_on_aks__is_what_its_running_replicas_carry(
+    client: requests.Session, model: str, cluster: str, cloud: Cloud
+) -> None:
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    services = test_mms_errors.MMS + "/services"
+    image = {"driverProgram": "d", "assets": [], "modelIds": [model], "environment": {"name": "e"}}
+    body = {"name": "churn-svc", "computeType": "AKS", "computeName": cluster, "environmentImageRequest": image}
+    scale = {"numReplicas": 2, "autoScaler": {"autoscaleEnabled": False}, "keys": {"primaryKey": "k"}}
+    _until_over(client, client.post(services, json=body | scale))
+    base = client.get(f"{services}/churn-svc").json()["scoringUri"].removesuffix("/score")
+    assert _loaded("k", base, 5) == {200: 2, 503: 3}
+    more = [{"op": "replace", "path": "/numReplicas", "value": 5}]
+    scaling = client.patch(f"{services}/churn-svc", json=more)
+    assert _loaded("k", base, 5) == {200: 2, 503: 3}
+    _until_over(client, scaling)
+    assert _loaded("k", base, 5) == {200: 5}
