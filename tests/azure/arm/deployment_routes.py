@@ -169,11 +169,8 @@ def delete_deployment(request: Request, params: Params, cloud: Cloud) -> Respons
     if endpoint is None or deployment is None:
         return answers.empty(found.region, status=204, did="delete")
     _require_idle(found, endpoint, deployment)
-    share = endpoint.traffic.get(deployment.name, 0)
-    stages = None
-    if share:
-        text = f'"Can\'t delete deployment [{deployment.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{endpoint.name}] and try again"'
-        stages = operations.failed("InferencingClientCallFailed", text)
+    refused = deployment.still_wanted(cloud)
+    stages = operations.failed(refused["code"], refused["message"]) if refused else None
     begin(found, deployment, "online-deployment-delete", stages=stages)
     return found.reply(None, status=202, did="delete", headers=deployment.operation.headers(cloud))
 

@@ -269,6 +269,15 @@ def test_name__of_an_endpoint_in_another_workspace_of_the_region__is_taken(arm: 
     assert arm.put(f"{far.id}/onlineEndpoints/churn", endpoint_body() | {"location": "westus2"}).status_code == 201
 
 
+def test_deployment__of_another_workspaces_model__does_not_find_it(arm: Caller, cloud: Cloud) -> None:
+    arm.made(EP, endpoint_body())
+    arm.put("/models/m/versions/1", {"properties": {"modelUri": "azureml://datastores/d/paths/p"}})
+    own = f"{world.WORKSPACE_SCOPE}/models/m/versions/1"
+    foreign = arm.put(BLUE, deployment_body(model=own.replace("/ws-ml/", "/ws-other/")))
+    assert _told(foreign) == (404, "UserError")
+    assert arm.put(BLUE, deployment_body(model=own.upper().replace("/M/", "/m/"))).status_code == 201
+
+
 @pytest.mark.parametrize("asked", [{"containerType": "StorageInitializer"}, {"containerType": "InferenceServer"}, {}])
 def test_logs__by_container__are_told_apart(arm: Caller, cloud: Cloud, asked: dict[str, Any]) -> None:
     from tests.azure.transitions import after_polls

@@ -292,7 +292,8 @@ def test_blob__with_queries_and_headers_that_make_no_sense__breaks_nothing(
         ("If-Match", ","),
     ):
         answer = http.get(f"{base}/x?{sas}", headers={name: value}, timeout=30)
-        assert answer.status_code in {200, 206, 400, 412, 416}, name
+        expected = {"Range": {200, 416}, "If-Match": {412}}.get(name, {200})
+        assert answer.status_code in expected, name
     for query, data in (("comp=blocklist", b"<x"), ("comp=block&blockid=%21", b"x"), ("comp=block", b"x")):
         assert http.put(f"{base}/y?{query}&{sas}", data=data, timeout=30).status_code == 400, query
     assert _crashes(cloud) == []

@@ -324,3 +324,34 @@ def test_load__of_a_service_on_aks__is_what_its_running_replicas_carry(
     assert _loaded("k", base, 5) == {200: 2, 503: 3}
     _until_over(client, scaling)
     assert _loaded("k", base, 5) == {200: 5}
+
+
+def test_deployment__that_traffic_comes_back_to_while_it_goes__stays(arm: Caller, cloud: Cloud) -> None:
+    cloud.live(backends.Serving).echoes = True
+    arm.made(EP, endpoint_body())
+    arm.made(f"{EP}/deployments/blue", deployment_body())
+    cloud.scripts.add("online-deployment-delete", after_polls(5, "Deleting", "Succeeded"))
+    deleting = arm.delete(f"{EP}/deployments/blue")
+    assert deleting.status_code == 202
+    arm.made(EP, endpoint_body(traffic={"BLUE": 100}))
+    assert "Current traffic [100]" in arm.settle(deleting)["error"]["message"]
+    assert arm.get(f"{EP}/deployments/blue").json()["properties"]["provisioningState"] == "Succeeded"
+    assert arm.get(EP).json()["properties"]["traffic"] == {"blue": 100}
+    key = arm.post(f"{EP}/listKeys").json()["primaryKey"]
+    assert _loaded(key, f"https://{HOST}", 1) == {200: 1}
+
+
+def test_endpoint__whose_cluster_is_detached_meanwhile__fails(arm: Caller, cloud: Cloud) -> None:
+    body = {"location": world.REGION, "properties": {"computeType": "Kubernetes", "resourceId": AKS}}
+    arm.made("/computes/aks1", body)
+    cloud.scripts.add("online-endpoint-create", after_polls(9, "Creating", "Succeeded"))
+    begun = arm.put(EP, endpoint_body(compute=f"{world.WORKSPACE_SCOPE}/computes/aks1"))
+    arm.settle(arm.delete("/computes/aks1?underlyingResourceAction=Detach"))
+    assert arm.settle(begun)["error"]["code"] == "ComputeNotFound"
+
+
+def test_endpoint__on_a_cluster__is_not_called_by_a_managed_ones_name(arm: Caller, cloud: Cloud) -> None:
+    cloud.live(backends.Serving).echoes = True
+    base, key = _kubernetes(arm)
+    assert _loaded(key, base, 1) == {200: 1}
+    assert _loaded(key, f"https://{HOST}", 1) == {404: 1}
