@@ -50,7 +50,7 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     identifier = f"{endpoint.id}/deployments/{name}"
     body = policies.applied(cloud, identifier, bodies.read(request, bodies.DEPLOYMENT))
     existing = settled(found, endpoint, name)
-    require_location(found, body, existing and existing.region, name)
+    require_location(found, body, existing and existing.said_location, name)
     _require_idle(found, endpoint, existing)
     check(found, endpoint, existing, name, body)
     deployment = _written(found, endpoint, existing, identifier, body)
@@ -105,6 +105,7 @@ def _written(
         workspace=endpoint.workspace,
         endpoint=endpoint.name,
         region=found.region,
+        said_location=body["location"],
         id=identifier,
         name=identifier.rpartition("/")[2],
         is_kubernetes=kubernetes,

@@ -23,6 +23,8 @@ class Deployment:
     workspace: Key
     endpoint: str
     region: str
+    # The location it was made with, as that request wrote it: a later one may name no other.
+    said_location: str
     id: str
     name: str
     is_kubernetes: bool

@@ -88,7 +88,7 @@ def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     if endpoint is not None:
         endpoint.operation.look(cloud)
         endpoint = state.get(found.workspace.key, name)
-    require_location(found, body, endpoint and endpoint.region, name)
+    require_location(found, body, endpoint and endpoint.said_location, name)
     require_assignable(found, f"{KIND}/write", f"{found.workspace.id}/{KIND}/{name}", body)
     if endpoint is None:
         _checked_new(found, name, properties)
@@ -130,6 +130,7 @@ def _create(found: Visit, name: str, body: dict[str, Any]) -> Endpoint:
         workspace=found.workspace.key,
         workspace_id=found.workspace.workspace_id,
         region=found.region,
+        said_location=body["location"],
         id=identifier,
         name=name,
         auth_mode=properties["authMode"],

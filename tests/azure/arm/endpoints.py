@@ -32,6 +32,8 @@ class Endpoint:
     workspace: Key
     workspace_id: str
     region: str
+    # The location it was made with, as that request wrote it: a later one may name no other.
+    said_location: str
     id: str
     name: str
     auth_mode: str
