@@ -50,7 +50,7 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     identifier = f"{endpoint.id}/deployments/{name}"
     body = policies.applied(cloud, identifier, bodies.read(request, bodies.DEPLOYMENT))
     existing = settled(found, endpoint, name)
-    require_location(found, body, existing and existing.said_location, name)
+    require_location(found, body, existing.said_location if existing else None, name)
     _require_idle(found, endpoint, existing)
     check(found, endpoint, existing, name, body)
     deployment = _written(found, endpoint, existing, identifier, body)

@@ -29,7 +29,7 @@ def list_endpoints(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/read")
     query = request.query
     listed: list[dict[str, Any]] = []
-    for endpoint in list(cloud.state(Endpoints).of(found.workspace.key)):
+    for endpoint in _ordered(list(cloud.state(Endpoints).of(found.workspace.key)), query.get("orderby", "")):
         endpoint.operation.look(cloud)
         if cloud.state(Endpoints).get(found.workspace.key, endpoint.name) is None:
             continue
@@ -43,6 +43,17 @@ def list_endpoints(request: Request, params: Params, cloud: Cloud) -> Response:
             continue
         listed.append(rendered(endpoint, found.version, cloud))
     return found.reply(found.page(listed, paging.size(request, "count")))
+
+
+def _ordered(listed: list[Endpoint], by: str) -> list[Endpoint]:
+    """By Microsoft's four words; as they were made where none is said."""
+    match by.lower():
+        case "createdatdesc" | "createdatasc":
+            return sorted(listed, key=lambda one: one.created, reverse=by.lower().endswith("desc"))
+        case "updatedatdesc" | "updatedatasc":
+            return sorted(listed, key=lambda one: one.modified, reverse=by.lower().endswith("desc"))
+        case _:
+            return listed
 
 
 @room.get(ONE, api_versions=versions.ENDPOINTS)
@@ -88,7 +99,7 @@ def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     if endpoint is not None:
         endpoint.operation.look(cloud)
         endpoint = state.get(found.workspace.key, name)
-    require_location(found, body, endpoint and endpoint.said_location, name)
+    require_location(found, body, endpoint.said_location if endpoint else None, name)
     require_assignable(found, f"{KIND}/write", f"{found.workspace.id}/{KIND}/{name}", body)
     if endpoint is None:
         _checked_new(found, name, properties)
