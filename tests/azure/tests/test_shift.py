@@ -207,7 +207,7 @@ def _loaded(key: str, host: str, clients: int, *, path: str = "/score") -> Count
 def test_load__of_an_echo_that_takes_time__is_what_the_instances_carry(
     arm: Caller, cloud: Cloud, instances: int
 ) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     arm.made(EP, endpoint_body())
     arm.made(f"{EP}/deployments/blue", deployment_body(capacity=instances))
     arm.made(EP, endpoint_body(traffic={"blue": 100}))
@@ -216,7 +216,7 @@ def test_load__of_an_echo_that_takes_time__is_what_the_instances_carry(
 
 
 def test_load__while_instances_are_added__is_what_those_carry_that_run(arm: Caller, cloud: Cloud) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     arm.made(EP, endpoint_body())
     arm.made(f"{EP}/deployments/blue", deployment_body())
     arm.made(EP, endpoint_body(traffic={"blue": 100}))
@@ -246,7 +246,7 @@ def _kubernetes(arm: Caller, **properties: Any) -> tuple[str, str]:
 
 
 def test_load__on_kubernetes__is_what_its_most_instances_carry(arm: Caller, cloud: Cloud) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     scale = {"scaleType": "TargetUtilization", "minInstances": 1, "maxInstances": 2}
     base, key = _kubernetes(arm, scaleSettings=scale)
     assert _loaded(key, base, 6) == {200: 4, 503: 2}
@@ -311,7 +311,7 @@ def test_mirrored_request__reaches_the_other_deployment_whole(arm: Caller, backe
 def test_load__of_a_service_on_aks__is_what_its_running_replicas_carry(
     client: requests.Session, model: str, cluster: str, cloud: Cloud
 ) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     services = test_mms_errors.MMS + "/services"
     image = {"driverProgram": "d", "assets": [], "modelIds": [model], "environment": {"name": "e"}}
     body = {"name": "churn-svc", "computeType": "AKS", "computeName": cluster, "environmentImageRequest": image}
