@@ -77,6 +77,9 @@ def _checked_new(found: Visit, name: str, properties: dict[str, Any]) -> None:
         text = f"The subscription holds {MAX_PER_SUBSCRIPTION} online endpoints already."
         raise found.bad_request(("InferencingClientCallFailed", text))
     compute = properties.get("compute")
+    if compute is not None and properties["authMode"] == "AADToken":
+        text = "The auth mode AADToken is not supported by Kubernetes online endpoints: use Key or AMLToken."
+        raise found.bad_request(("InvalidProperty", text))
     if compute is not None and (not is_arm_id(compute) or computes.find_by_id(found.cloud, compute) is None):
         raise found.bad_request(("ComputeNotFound", f"The compute '{compute}' was not found in this workspace."))
 

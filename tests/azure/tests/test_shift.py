@@ -355,3 +355,20 @@ def test_endpoint__on_a_cluster__is_not_called_by_a_managed_ones_name(arm: Calle
     base, key = _kubernetes(arm)
     assert _loaded(key, base, 1) == {200: 1}
     assert _loaded(key, f"https://{HOST}", 1) == {404: 1}
+
+
+def test_endpoint__on_a_cluster__takes_keys_and_tokens_of_azure_ml_alone(arm: Caller, cloud: Cloud) -> None:
+    cloud.live(backends.Serving).echoes = True
+    _kubernetes(arm)
+    compute = f"{world.WORKSPACE_SCOPE}/computes/aks1"
+    refused = arm.put("/onlineEndpoints/other", endpoint_body(compute=compute, authMode="AADToken"))
+    assert refused.status_code == 400
+    assert "AADToken is not supported" in refused.json()["error"]["details"][0]["message"]
+    made = arm.made("/onlineEndpoints/other", endpoint_body(compute=compute, authMode="AMLToken"))
+    given = {"endpointComputeType": "Kubernetes", "instanceType": "defaultinstancetype"}
+    arm.made("/onlineEndpoints/other/deployments/blue", {"location": world.REGION, "properties": given})
+    arm.made("/onlineEndpoints/other", endpoint_body(compute=compute, authMode="AMLToken", traffic={"blue": 100}))
+    token = arm.post("/onlineEndpoints/other/token").json()["accessToken"]
+    base = made["properties"]["scoringUri"].removesuffix("/score")
+    assert _loaded(token, base, 1) == {200: 1}
+    assert _loaded("wrong", base, 1) == {401: 1}
