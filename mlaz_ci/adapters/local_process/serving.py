@@ -9,7 +9,7 @@ from pathlib import Path
 from mlaz_ci.adapters.local_process import log, removal, scoring, staging, starting, takeover
 from mlaz_ci.adapters.local_process.environments import EnvironmentBuilder, build_environment
 from mlaz_ci.adapters.local_process.facts import service_facts, service_facts_without_record
-from mlaz_ci.adapters.local_process.home import LOCK_WAIT_S, Home
+from mlaz_ci.adapters.local_process.home import LOCK_WAIT_S, Home, disk_full_as_error
 from mlaz_ci.adapters.local_process.model_cache import ModelCache
 from mlaz_ci.adapters.local_process.place import STOP_GRACE_S, Place, places, settle
 from mlaz_ci.adapters.local_process.record import readable_manifests
@@ -41,7 +41,8 @@ class LocalProcess:
         site = self._site
         site.home.check()
         # Whoever deploys looks first: a model that is found in the cache after this stays until it is staged.
-        site.models.hold()
+        if site.home.root.is_dir():
+            site.models.hold()
         folder = site.home.service(service_name)
         try:
             record = find_record(folder)
@@ -60,6 +61,9 @@ class LocalProcess:
 
     def build_environment(self, lock: Lock, progress: Progress, *, deadline_s: float) -> None:
         home, clock = self._site.home, self._site.clock
+        home.check()
+        with disk_full_as_error("building the environment"):
+            self._site.models.hold()  # whoever looked before there was a cache
         build_environment(home, lock, self._builder, progress, clock=clock, deadline_s=deadline_s)
 
     def stage(self, spec: DeploymentSpec, model_folder: Path | None) -> None:

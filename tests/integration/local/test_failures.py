@@ -37,6 +37,7 @@ from tests.integration.local.conftest import (
     SERVICE,
     CachedBuilder,
     Machine,
+    Silence,
     group_of,
     processes_of,
     wait_for,
@@ -283,6 +284,27 @@ def test_delete__another_run_looked_and_ended_without_staging__the_next_delete_r
     del run
     machine.serving.delete("later")
     assert list((machine.home / "models").iterdir()) == []
+
+
+def test_delete__models_that_failed_runs_left__go_too_and_what_is_arriving_stays(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    models = machine.home / "models"
+    for name in ("left", ".left.part-1", ".trash-left-1"):
+        shutil.copytree(machine.models / "v1", models / name)
+    machine.serving.delete(SERVICE)
+    assert [each.name for each in models.iterdir()] == [".left.part-1"]
+
+
+def test_build__first_run_on_the_machine__its_model_stays_while_another_run_ends_a_service(machine: Machine) -> None:
+    run = machine.serving
+    run.snapshot(SERVICE)  # there is no cache yet to hold
+    cached = machine.home / "models" / "abc"
+    shutil.copytree(machine.models / "v1", cached)
+    run.build_environment(machine.lock, Silence(), deadline_s=SystemClock().now_s() + 600)
+    machine.stage("g1", "v1", service="other")
+    machine.serving.delete("other")
+    run.stage(machine.spec("g1", "v1"), cached)
+    assert (machine.folder("g1") / "model" / "MLmodel").samefile(cached / "MLmodel")
 
 
 def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:
