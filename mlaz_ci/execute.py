@@ -231,8 +231,8 @@ class Execution:
         if seen.state is not ServiceState.HEALTHY:
             log = self._logs(step.service_name, step.deployment_name)
             usually, remedy = explain_start_failure(log)
-            reason = f": {seen.detail}" if seen.detail else ""
-            raise ServiceStartFailed(f"{subject} is {seen.state}{reason}", usually=usually, remedy=remedy, log=log)
+            what = f"{subject} did not start: {seen.detail or seen.state}"
+            raise ServiceStartFailed(what, usually=usually, remedy=remedy, log=log)
 
     def _verify(self, step: Verify) -> None:
         try:
