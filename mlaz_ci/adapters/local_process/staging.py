@@ -23,7 +23,7 @@ from mlaz_ci.adapters.local_process.removal import discard
 from mlaz_ci.adapters.local_process.site import Site, find_record
 from mlaz_ci.errors import InvalidInput, RecordUnreadable
 from mlaz_ci.models import DeploymentSpec
-from mlaz_ci.serving.manifest import FILE_NAME, Manifest, manifest_of, render_manifest
+from mlaz_ci.serving.manifest import FILE_NAME, MODEL_FOLDER, Manifest, manifest_of, render_manifest
 
 
 def stage(site: Site, spec: DeploymentSpec, model_folder: Path) -> None:
@@ -85,7 +85,7 @@ def _kept_ports(site: Site) -> set[int]:
 
 def _lay_down(site: Site, folder: Path, manifest: Manifest, model_folder: Path, files: Mapping[str, str]) -> None:
     make_folder(folder)
-    site.models.copy(model_folder, folder / "model")
+    site.models.copy(model_folder, folder / MODEL_FOLDER)
     ours = importlib.resources.files("mlaz_ci.serving")
     for script in ("score.py", "launch.py"):
         with importlib.resources.as_file(ours / script) as path:

@@ -32,6 +32,7 @@ from mlaz_ci.errors import (
 )
 from mlaz_ci.models import Lock, ServiceState
 from mlaz_ci.ports import Progress
+from mlaz_ci.serving.manifest import MODEL_FOLDER
 from tests.integration.local.conftest import (
     REQUEST,
     SERVICE,
@@ -265,7 +266,7 @@ def test_stage__another_run_ends_the_last_service_of_the_cached_model_meanwhile_
     run.snapshot(SERVICE)  # it finds the model, and builds its environment
     machine.serving.delete("other")
     run.stage(machine.spec("g1", "v1"), cached)
-    assert (machine.folder("g1") / "model" / "MLmodel").samefile(cached / "MLmodel")
+    assert (machine.folder("g1") / MODEL_FOLDER / "MLmodel").samefile(cached / "MLmodel")
     machine.serving.delete(SERVICE)
     assert list((machine.home / "models").iterdir()) == []
 
@@ -304,7 +305,7 @@ def test_build__first_run_on_the_machine__its_model_stays_while_another_run_ends
     machine.stage("g1", "v1", service="other")
     machine.serving.delete("other")
     run.stage(machine.spec("g1", "v1"), cached)
-    assert (machine.folder("g1") / "model" / "MLmodel").samefile(cached / "MLmodel")
+    assert (machine.folder("g1") / MODEL_FOLDER / "MLmodel").samefile(cached / "MLmodel")
 
 
 def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:
