@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar, assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
-from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceBusy, ServiceStartFailed, SmokeTestFailed
 from mlaz_ci.models import (
     DeploymentSpec,
     Lock,
@@ -167,10 +167,12 @@ class Execution:
         for future in futures:
             future.result()
 
-    def _record(self, what: str, subject: str, *, changes_service: bool = True) -> None:
+    def _record(self, what: str, subject: str, *, changes_service: bool = True) -> Mutation:
         # Before the call: what may have been done must be on record even if the process dies in it.
         self.has_changed = self.has_changed or changes_service
-        self.mutations.append(Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject))
+        mutation = Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject)
+        self.mutations.append(mutation)
+        return mutation
 
     @contextmanager
     def _phase(self, phase: str) -> Iterator[Progress]:
@@ -207,8 +209,14 @@ class Execution:
 
     def _start(self, spec: DeploymentSpec) -> None:
         folder = None if self.registered else self._folder_of(spec.model)
-        self._record("created", f"{spec.service_name}/{spec.deployment_name}")
-        self.ports.serving.stage(self._with_registered(spec), folder)
+        staged = self._record("created", f"{spec.service_name}/{spec.deployment_name}", changes_service=False)
+        try:
+            self.ports.serving.stage(self._with_registered(spec), folder)
+        except MlazError:
+            # All or nothing: there is nothing of this run to undo, and what is there may be another run's.
+            self.mutations.remove(staged)
+            raise
+        self.has_changed = True
         self.ports.serving.start(spec.service_name, spec.deployment_name)
 
     def _await_healthy(self, step: AwaitHealthy) -> None:
@@ -228,6 +236,8 @@ class Execution:
         except MlazError as error:
             error.log = error.log or self._logs(step.service_name, step.deployment_name)
             raise
+        if seen.state is ServiceState.ABSENT:
+            raise ServiceBusy(f"{subject} was removed while it started: {seen.detail or seen.state}.")
         if seen.state is not ServiceState.HEALTHY:
             log = self._logs(step.service_name, step.deployment_name)
             usually, remedy = explain_start_failure(log)

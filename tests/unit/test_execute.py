@@ -12,6 +12,7 @@ from mlaz_ci.errors import (
     DiskFull,
     MlazError,
     NotReachable,
+    ServiceBusy,
     ServiceFailed,
     ServiceStartFailed,
     SmokeTestFailed,
@@ -102,6 +103,21 @@ def test_carry_out__start_fails__deletes_the_new_service_and_tells_why(scene: Sc
     assert raised.value.log == scene.serving.log
     assert scene.serving.calls[-1] == "delete churn"
     assert scene.serving.specs == {}
+
+
+def test_carry_out__nothing_could_be_staged__deletes_nothing_since_another_run_may_have_made_it(scene: Scene) -> None:
+    busy = ServiceBusy('Deployment "g1" of service "churn" serves already.')
+    scene.serving.failing["stage"] = busy
+    with pytest.raises(ServiceBusy):
+        scene.deploy()
+    assert scene.serving.calls[-1] == "stage g1"
+    assert scene.execution.mutations == []
+
+
+def test_carry_out__deployment_vanishes_while_it_starts__blames_another_run_not_the_model(scene: Scene) -> None:
+    scene.serving.states = [Observation(state=ServiceState.ABSENT, detail="it was never staged, or was removed")]
+    with pytest.raises(ServiceBusy, match="was removed while it started"):
+        scene.deploy()
 
 
 def test_carry_out__start_fails_beside_a_live_one__leaves_the_live_one(scene: Scene) -> None:

@@ -125,6 +125,23 @@ def test_deploy__killed_in_its_wait__a_rerun_converges_to_one_deployment(later_s
     assert len(folders) == 1, (folders, deployments)
 
 
+def test_deploy__two_first_deploys_at_once__one_serves_and_the_other_blames_it(
+    later_step: Step, tracking: Tracking, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Step(tmp_path_factory.mktemp("other"), tracking.uri, {"MLAZ_HOME": str(later_step.workspace / "home")})
+    steps = (later_step, other)
+    processes = [
+        each.start(run_id=tracking.runs[run], service_name="adder")
+        for each, run in zip(steps, ("plus-1", "plus-2"), strict=True)
+    ]
+    ended = [each.finish(process) for each, process in zip(steps, processes, strict=True)]
+    won = [each for each in ended if each.exit_code == 0]
+    lost = [each for each in ended if each.exit_code != 0]
+    assert won, [each.log for each in ended]
+    assert [each.outputs["error-kind"] for each in lost] in ([], ["service-busy"]), [each.log for each in lost]
+    assert predict(won[-1].outputs["scoring-uri"]) in ([2.0], [3.0])
+
+
 @dataclass(frozen=True)
 class Deployed:
     """A service `one`, deployed by a step that was given secrets."""

@@ -232,7 +232,7 @@ def test_retire__the_one_that_serves__is_refused(served: Machine) -> None:
 def test_retire__the_live_one_is_down__its_files_stay(served: Machine) -> None:
     live, answer = served.live(), served.answer()
     kill_all(served, live)
-    with pytest.raises(InvalidInput, match="serves now"):
+    with pytest.raises(ServiceBusy, match="serves already"):
         served.stage(live, "v2")
     with pytest.raises(ServiceBusy, match=f'"{live}" has the traffic'):
         served.serving.retire(SERVICE, live, keep_files=False)
@@ -306,6 +306,27 @@ def test_build__first_run_on_the_machine__its_model_stays_while_another_run_ends
     machine.serving.delete("other")
     run.stage(machine.spec("g1", "v1"), cached)
     assert (machine.folder("g1") / MODEL_FOLDER / "MLmodel").samefile(cached / "MLmodel")
+
+
+def test_stage__another_run_deploys_the_service__waits_for_it_and_leaves_its_candidate(machine: Machine) -> None:
+    run = machine.serving
+    run.stage(machine.spec("g1", "v1"), machine.models / "v1")
+    run.start(SERVICE, "g1")
+    with pytest.raises(ServiceBusy, match="is being changed: deploying g1, pid "):
+        machine.stage("g2", "v2")
+    assert machine.settled("g1").state is ServiceState.HEALTHY
+    run.shift(SERVICE, "g1")
+    machine.stage("g2", "v2")
+    assert machine.answer() == ["v1"]
+
+
+def test_stage__the_other_run_is_dead__its_candidate_is_in_nobodys_way(machine: Machine) -> None:
+    run = machine.serving
+    run.stage(machine.spec("g1", "v1"), machine.models / "v1")
+    del run
+    machine.stage("g2", "v2")
+    assert machine.start("g2").state is ServiceState.HEALTHY
+    assert machine.facts().deployment("g1") is None
 
 
 def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:
