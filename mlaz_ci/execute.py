@@ -141,7 +141,8 @@ class Execution:
                 _known(self.ports.in_place).restore(step.service_name, step.deployment_name)
             case RestartDeployment():
                 self._record("started", f"{step.service_name}/{step.deployment_name}")
-                serving.start(step.service_name, step.deployment_name)
+                with self._phase("restart the deployment"):
+                    serving.start(step.service_name, step.deployment_name)
             case ShareTraffic():
                 self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
                 _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
@@ -210,14 +211,15 @@ class Execution:
     def _start(self, spec: DeploymentSpec) -> None:
         folder = None if self.registered else self._folder_of(spec.model)
         staged = self._record("created", f"{spec.service_name}/{spec.deployment_name}", changes_service=False)
-        try:
-            self.ports.serving.stage(self._with_registered(spec), folder)
-        except MlazError:
-            # All or nothing: there is nothing of this run to undo, and what is there may be another run's.
-            self.mutations.remove(staged)
-            raise
-        self.has_changed = True
-        self.ports.serving.start(spec.service_name, spec.deployment_name)
+        with self._phase("stage the deployment"):
+            try:
+                self.ports.serving.stage(self._with_registered(spec), folder)
+            except MlazError:
+                # All or nothing: there is nothing of this run to undo, and what is there may be another run's.
+                self.mutations.remove(staged)
+                raise
+            self.has_changed = True
+            self.ports.serving.start(spec.service_name, spec.deployment_name)
 
     def _await_healthy(self, step: AwaitHealthy) -> None:
         subject = f'Deployment "{step.deployment_name}" of service "{step.service_name}"'

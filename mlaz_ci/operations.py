@@ -33,9 +33,13 @@ from mlaz_ci.models import (
 )
 from mlaz_ci.plan import Plan
 from mlaz_ci.ports import Resolver
+from mlaz_ci.serving.lock import locked_packages
+from mlaz_ci.serving.matrix import SERVER_PACKAGE
 from mlaz_ci.serving.smoke import choose_smoke_request
 from mlaz_ci.serving.swagger import render_swagger
 from mlaz_ci.targets import TargetRules, rules_of
+
+_TOLD_PACKAGES: Final = ("mlflow", SERVER_PACKAGE)
 
 
 @dataclass(kw_only=True)
@@ -285,7 +289,18 @@ def _doctor(job: Job) -> Outcome:
         smoke_request=smoke_request,
         findings=tuple(job.findings),
         timings=tuple(job.timings),
+        notes=tuple(_what_passed(lock, smoke_request)),
     )
+
+
+def _what_passed(lock: Lock, smoke_request: ScoreRequest | None) -> Iterator[str]:
+    """What a deploy would build and send."""
+    told = [f"{name} {version}" for name in _TOLD_PACKAGES if (version := lock.version_of(name))]
+    which = f", {' and '.join(told)} among them" if told else ""
+    count = len(locked_packages(lock.text))
+    yield f"{count} packages can be installed together for Python {lock.python_version}{which}."
+    if smoke_request:
+        yield f"The smoke test would send {smoke_request.origin}."
 
 
 def _cleanup(job: Job) -> Outcome:

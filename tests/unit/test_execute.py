@@ -81,6 +81,8 @@ def test_carry_out__first_deploy__calls_in_the_order_of_the_plan(scene: Scene) -
     ]
     assert done.smoke_test is not None
     assert done.smoke_test.is_success
+    phases = [each.phase for each in done.timings]
+    assert phases[-3:] == ["stage the deployment", "start the service", "smoke test"], "whatever may take long is told"
     assert (model_folder(scene.folder, scene.store.model) / "MLmodel").is_file()
 
 

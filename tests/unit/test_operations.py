@@ -221,6 +221,10 @@ def test_doctor__good_model__passes_and_touches_nothing(scene: Scene) -> None:
     assert outcome.status is Status.PASSED
     assert outcome.lock_hash
     assert scene.serving.calls == []
+    assert outcome.notes == (
+        "3 packages can be installed together for Python 3.11, mlflow 3.15.0 and azureml-inference-server-http 1.5.1 among them.",
+        "The smoke test would send the model's input example.",
+    )
 
 
 def test_status__each_state__has_its_word(scene: Scene) -> None:
