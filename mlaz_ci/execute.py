@@ -90,18 +90,31 @@ class Execution:
             for step in plan.steps:
                 self._carry_out_step(step)
         except BaseException:
-            self._undo(plan.undo)
+            self._undo(plan)
             raise
 
-    def _undo(self, steps: Sequence[Step]) -> None:
+    def _undo(self, plan: Plan) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
         if not self.has_changed:
             return
-        for step in steps:
+        for step in plan.undo:
             try:
-                self._carry_out_step(step)
+                for each in self._own_part(step, plan.deployment_name):
+                    self._carry_out_step(each)
             except MlazError as error:
                 self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+
+    def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
+        """A service that another run has put its own deployment in since is not ours alone to delete."""
+        if not isinstance(step, DeleteService):
+            return (step,)
+        service = self.ports.serving.snapshot(step.service_name).service
+        there = {each.name for each in service.deployments} if service else set()
+        if there <= {deployment_name}:
+            return (step,)
+        if deployment_name is None or deployment_name not in there:
+            return ()
+        return (RetireDeployment(service_name=step.service_name, deployment_name=deployment_name, keep_files=False),)
 
     def _carry_out_step(self, step: Step) -> None:
         match step:

@@ -116,6 +116,21 @@ def test_carry_out__nothing_could_be_staged__deletes_nothing_since_another_run_m
     assert scene.execution.mutations == []
 
 
+@pytest.mark.parametrize("is_ours_there", [True, False])
+def test_carry_out__start_fails_and_another_run_has_put_its_deployment_in__that_one_stays(
+    scene: Scene, *, is_ours_there: bool
+) -> None:
+    plan = scene.plan()
+    scene.serving.states = [Observation(state=ServiceState.FAILED)]
+    scene.serving.specs["g2"] = samples.spec(deployment_name="g2")
+    if not is_ours_there:
+        scene.serving.stage = lambda spec, folder: None  # type: ignore[method-assign]
+    with pytest.raises(ServiceStartFailed):
+        scene.execution.carry_out(plan)
+    assert list(scene.serving.specs) == ["g2"]
+    assert not any(call.startswith("delete") for call in scene.serving.calls)
+
+
 def test_carry_out__deployment_vanishes_while_it_starts__blames_another_run_not_the_model(scene: Scene) -> None:
     scene.serving.states = [Observation(state=ServiceState.ABSENT, detail="it was never staged, or was removed")]
     with pytest.raises(ServiceBusy, match="was removed while it started"):
