@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar, assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
-from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceBusy, ServiceStartFailed, SmokeTestFailed
 from mlaz_ci.models import (
     DeploymentSpec,
     Lock,
@@ -105,18 +105,31 @@ class Execution:
             for step in plan.steps:
                 self._carry_out_step(step)
         except BaseException:
-            self._undo(plan.undo)
+            self._undo(plan)
             raise
 
-    def _undo(self, steps: Sequence[Step]) -> None:
+    def _undo(self, plan: Plan) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
         if not self.has_changed:
             return
-        for step in steps:
+        for step in plan.undo:
             try:
-                self._carry_out_step(step)
+                for each in self._own_part(step, plan.deployment_name):
+                    self._carry_out_step(each)
             except MlazError as error:
                 self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+
+    def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
+        """A service that another run has put its own deployment in since is not ours alone to delete."""
+        if not isinstance(step, DeleteService):
+            return (step,)
+        service = self.ports.serving.snapshot(step.service_name).service
+        there = {each.name for each in service.deployments} if service else set()
+        if there <= {deployment_name}:
+            return (step,)
+        if deployment_name is None or deployment_name not in there:
+            return ()
+        return (RetireDeployment(service_name=step.service_name, deployment_name=deployment_name, keep_files=False),)
 
     def _carry_out_step(self, step: Step) -> None:
         match step:
@@ -156,7 +169,8 @@ class Execution:
                 _known(self.ports.in_place).restore(step.service_name, step.deployment_name)
             case RestartDeployment():
                 self._record("started", f"{step.service_name}/{step.deployment_name}")
-                serving.start(step.service_name, step.deployment_name)
+                with self._phase("restart the deployment"):
+                    serving.start(step.service_name, step.deployment_name)
             case ShareTraffic():
                 self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
                 _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
@@ -182,10 +196,12 @@ class Execution:
         for future in futures:
             future.result()
 
-    def _record(self, what: str, subject: str, *, changes_service: bool = True) -> None:
+    def _record(self, what: str, subject: str, *, changes_service: bool = True) -> Mutation:
         # Before the call: what may have been done must be on record even if the process dies in it.
         self.has_changed = self.has_changed or changes_service
-        self.mutations.append(Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject))
+        mutation = Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject)
+        self.mutations.append(mutation)
+        return mutation
 
     @contextmanager
     def _phase(self, phase: str) -> Iterator[Progress]:
@@ -222,9 +238,16 @@ class Execution:
 
     def _start(self, spec: DeploymentSpec) -> None:
         folder = None if self.registered else self._folder_of(spec.model)
-        self._record("created", f"{spec.service_name}/{spec.deployment_name}")
-        self.ports.serving.stage(self._with_registered(spec), folder)
-        self.ports.serving.start(spec.service_name, spec.deployment_name)
+        staged = self._record("created", f"{spec.service_name}/{spec.deployment_name}", changes_service=False)
+        with self._phase("stage the deployment"):
+            try:
+                self.ports.serving.stage(self._with_registered(spec), folder)
+            except MlazError:
+                # All or nothing: there is nothing of this run to undo, and what is there may be another run's.
+                self.mutations.remove(staged)
+                raise
+            self.has_changed = True
+            self.ports.serving.start(spec.service_name, spec.deployment_name)
 
     def _await_healthy(self, step: AwaitHealthy) -> None:
         subject = f'Deployment "{step.deployment_name}" of service "{step.service_name}"'
@@ -243,11 +266,13 @@ class Execution:
         except MlazError as error:
             error.log = error.log or self._logs(step.service_name, step.deployment_name)
             raise
+        if seen.state is ServiceState.ABSENT:
+            raise ServiceBusy(f"{subject} was removed while it started: {seen.detail or seen.state}.")
         if seen.state is not ServiceState.HEALTHY:
             log = self._logs(step.service_name, step.deployment_name)
             usually, remedy = explain_start_failure(log)
-            reason = f": {seen.detail}" if seen.detail else ""
-            raise ServiceStartFailed(f"{subject} is {seen.state}{reason}", usually=usually, remedy=remedy, log=log)
+            what = f"{subject} did not start: {seen.detail or seen.state}"
+            raise ServiceStartFailed(what, usually=usually, remedy=remedy, log=log)
 
     def _verify(self, step: Verify) -> None:
         try:

@@ -13,6 +13,7 @@ from mlaz_ci.errors import FileNotFound, InapplicableInput, MissingInput, MlazEr
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     Command,
+    DeploymentFacts,
     DeploymentSpec,
     Failure,
     Finding,
@@ -32,9 +33,13 @@ from mlaz_ci.models import (
 )
 from mlaz_ci.plan import Plan, begun
 from mlaz_ci.ports import Resolver
+from mlaz_ci.serving.lock import locked_packages
+from mlaz_ci.serving.matrix import SERVER_PACKAGE
 from mlaz_ci.serving.smoke import choose_smoke_request
 from mlaz_ci.serving.swagger import render_swagger
 from mlaz_ci.targets import TargetRules, rules_of
+
+_TOLD_PACKAGES: Final = ("mlflow", SERVER_PACKAGE)
 
 
 @dataclass(kw_only=True)
@@ -160,12 +165,11 @@ class Job:
             if execution.is_unverified:
                 done = Status.UNVERIFIED
         outcome = _outcome_of_service(self.request, done, after.service)
-        previous = before.service.deployment(before.service.live) if before.service else None
         model = self.model
         return replace(
             outcome,
             model_name=model.name if model else outcome.model_name,
-            previous_model_version=(previous.model_version or previous.model_label) if previous else None,
+            previous_model_version=_model_in(before),
             changed=bool(execution and execution.mutations),
             findings=tuple(self.findings),
             mutations=tuple(execution.mutations) if execution else (),
@@ -189,8 +193,16 @@ def _outcome_of_service(request: Request, status: Status, service: ServiceFacts 
         model_version=live.model_version if live else None,
         model_label=live.model_label if live else None,
         lock_hash=live.lock_hash if live else None,
+        smoke_request=_smoke_request_of(live),
         service=service,
     )
+
+
+def _smoke_request_of(deployment: DeploymentFacts | None) -> ScoreRequest | None:
+    """What verified it when it was made, where that is on record."""
+    if deployment is None or deployment.smoke_body is None:
+        return None
+    return ScoreRequest(body=deployment.smoke_body.encode(), origin="the request that verified it before")
 
 
 def _deploy(job: Job) -> Outcome:
@@ -215,9 +227,7 @@ def _deploy(job: Job) -> Outcome:
         _check_may_leave(job)
         plan = begun(plan)
     if request.dry_run:
-        outcome = _outcome_of_service(request, Status.PLANNED, before.service)
-        steps = plan.describe() or ("nothing: the service already serves this",)
-        return replace(outcome, plan=steps, findings=tuple(job.findings), timings=tuple(job.timings))
+        return _planned_deploy(job, spec, before, plan)
     execution = job.execute(plan) if plan.steps else None
     if execution and not job.ports.store.keep_lock(model, lock) and model.run_id:
         code, what = "lock-not-kept", f"The lock {lock.hash} could not be left with run {model.run_id}."
@@ -233,6 +243,29 @@ def _check_may_leave(job: Job) -> None:
             "`wait: false` cannot be had in a container without the Docker socket: what is served ends with the step.",
             remedy="Leave `wait` out, or run on a runner that mounts the socket.",
         )
+
+
+def _planned_deploy(job: Job, spec: DeploymentSpec, before: Snapshot, plan: Plan) -> Outcome:
+    """The service as it is, with the model that would be served."""
+    model = spec.model
+    return replace(
+        _outcome_of_service(job.request, Status.PLANNED, before.service),
+        model_name=model.name,
+        model_version=model.version,
+        model_label=model.label,
+        previous_model_version=_model_in(before),
+        lock_hash=spec.lock.hash,
+        smoke_request=spec.smoke_request,
+        plan=plan.describe() or ("nothing: the service already serves this",),
+        findings=tuple(job.findings),
+        timings=tuple(job.timings),
+    )
+
+
+def _model_in(snapshot: Snapshot) -> str | None:
+    """The version, or else the place, of the model that has the traffic."""
+    live = snapshot.service.deployment(snapshot.service.live) if snapshot.service else None
+    return (live.model_version or live.model_label) if live else None
 
 
 def _end_with_process(job: Job, outcome: Outcome) -> Outcome:
@@ -276,7 +309,18 @@ def _doctor(job: Job) -> Outcome:
         smoke_request=smoke_request,
         findings=tuple(job.findings),
         timings=tuple(job.timings),
+        notes=tuple(_what_passed(lock, smoke_request)),
     )
+
+
+def _what_passed(lock: Lock, smoke_request: ScoreRequest | None) -> Iterator[str]:
+    """What a deploy would build and send."""
+    told = [f"{name} {version}" for name in _TOLD_PACKAGES if (version := lock.version_of(name))]
+    which = f", {' and '.join(told)} among them" if told else ""
+    count = len(locked_packages(lock.text))
+    yield f"{count} packages can be installed together for Python {lock.python_version}{which}."
+    if smoke_request:
+        yield f"The smoke test would send {smoke_request.origin}."
 
 
 def _cleanup(job: Job) -> Outcome:
@@ -310,7 +354,8 @@ def _status(job: Job) -> Outcome:
     if service is None:
         return _outcome_of_service(job.request, Status.ABSENT, None)
     outcome = _outcome_of_service(job.request, _STATUS_OF_STATE[service.state], service)
-    return replace(outcome, notes=(service.detail,) if service.detail else ())
+    reason = service.detail if service.state is ServiceState.HEALTHY else f"Reason: {service.detail}."
+    return replace(outcome, notes=(reason,) if service.detail else ())
 
 
 def _finish(job: Job, before: Snapshot) -> Outcome | None:
@@ -362,10 +407,7 @@ def _smoke_request_of_previous(job: Job, before: Snapshot) -> ScoreRequest | Non
     """The user's file, else what verified that deployment when it was made."""
     if job.request.smoke_test_file is not None:
         return _read_request(job.request.smoke_test_file, "smoke-test-file")
-    previous = before.service.deployment(before.service.previous) if before.service else None
-    if previous is None or previous.smoke_body is None:
-        return None
-    return ScoreRequest(body=previous.smoke_body.encode(), origin="its smoke test of before")
+    return _smoke_request_of(before.service.deployment(before.service.previous) if before.service else None)
 
 
 def _read_request(file: Path, input_name: str) -> ScoreRequest:
@@ -379,10 +421,11 @@ def _read_request(file: Path, input_name: str) -> ScoreRequest:
 def _rollback(job: Job) -> Outcome:
     job.rules.check_service_name(job.request.service_name)
     before = job.ports.serving.snapshot(job.request.service_name)
-    plan = job.rules.plan_rollback(job.request, before, _smoke_request_of_previous(job, before))
+    smoke_request = _smoke_request_of_previous(job, before)
+    plan = job.rules.plan_rollback(job.request, before, smoke_request)
     if job.request.dry_run:
         return replace(_outcome_of_service(job.request, Status.PLANNED, before.service), plan=plan.describe())
-    return job.outcome(plan, job.execute(plan), before)
+    return replace(job.outcome(plan, job.execute(plan), before), smoke_request=smoke_request)
 
 
 def _end_canary(job: Job) -> Outcome:

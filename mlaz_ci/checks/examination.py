@@ -16,6 +16,7 @@ from mlaz_ci.checks.requirements import Resolving
 from mlaz_ci.checks.size import check_size
 from mlaz_ci.errors import (
     ConfigurationError,
+    MlazError,
     ModelNotServable,
     PythonNotAvailable,
     RequirementsConflict,
@@ -44,7 +45,7 @@ class Examination:
 
 
 def examine(model: ModelRef, request: Request, resolver: Resolver, *, collects_data: bool = False) -> Examination:
-    """Touches nothing. Raises only what is not the model's fault: PackageIndexUnreachable, PackageIndexAccessDenied, …"""
+    """Touches nothing. Raises what is not the model's fault, where that is all there is: PackageIndexUnreachable, …"""
     requirements = read_requirements(model.facts)
     findings = [
         *check_model(model.facts),
@@ -70,7 +71,13 @@ def examine(model: ModelRef, request: Request, resolver: Resolver, *, collects_d
         collects_data=collects_data,
         conda_packages=() if request.target is Target.LOCAL else requirements.conda_packages,
     )
-    lock = _kept_lock(model, request, resolving) or resolving.lock()
+    try:
+        lock = _kept_lock(model, request, resolving) or resolving.lock()
+    except MlazError as error:
+        # What is wrong with the model stays wrong when the index is back: it is said now.
+        if not any(each.severity is Severity.ERROR for each in findings):
+            raise
+        return Examination(findings=(*findings, _not_resolved(error)), lock=None)
     findings += [*resolving.findings, *check_index(resolving.index, request.target)]
     return Examination(findings=tuple(findings), lock=lock)
 
@@ -99,6 +106,17 @@ def _check_presence(requirements: Requirements) -> Iterable[Finding]:
             usually="The files were left out when the model was copied, or it was logged by a very old mlflow.",
             remedy="Log the model again with a current mlflow, or put its requirements.txt beside the MLmodel file.",
         )
+
+
+def _not_resolved(error: MlazError) -> Finding:
+    return Finding(
+        code="requirements-not-resolved",
+        severity=Severity.WARNING,
+        what=f"Whether the requirements can be installed is not known: {error.what}",
+        usually=error.cause_text,
+        remedy=error.remedy_text,
+        detail=error.log,
+    )
 
 
 def _kept_lock(model: ModelRef, request: Request, resolving: Resolving) -> Lock | None:

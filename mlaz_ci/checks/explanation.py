@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[Reason, tuple[str, str, str]]] = {
     Reason.NO_WHEEL: (
         "{subject} has no wheel for Python {python} on linux x86_64.",
         "It would be built from source, which runs its code at build time; that is off unless asked for.",
-        "`build-from-source: true` builds it, in surroundings without secrets.",
+        "`build-from-source: true` builds it; its code can then read the package index's login, and no other secret.",
     ),
     Reason.OTHER_PYTHON: (
         "{subject}; the model was logged under Python {python}.",

@@ -6,16 +6,17 @@ import json
 import shlex
 from typing import Any, Final
 
-from mlaz_ci.models import Outcome
+from mlaz_ci.models import Outcome, Status
 from mlaz_ci.report.text import one_line
 
 _SHOWN_BODY_CHARS: Final = 600
+_NOTHING_ANSWERS: Final = frozenset({Status.FAILED, Status.UNHEALTHY})
 _TABLES: Final = frozenset({"input_data", "dataframe_split", "dataframe_records", "inputs", "instances"})
 
 
 def curl_line(outcome: Outcome) -> str | None:
     """One line of shell, or None where there is nothing to call."""
-    if not outcome.scoring_uri:
+    if not outcome.scoring_uri or outcome.status in _NOTHING_ANSWERS:
         return None
     # The header is never left out: a body of another content type reaches the service as an empty one.
     call = f"curl -sS {shlex.quote(one_line(outcome.scoring_uri))} -H 'Content-Type: application/json'"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from mlaz_ci.models import Failure, Finding, Outcome, ServiceFacts
+from mlaz_ci.models import Failure, Finding, Outcome, ServiceFacts, Status
 from mlaz_ci.report.curl import curl_line
 from mlaz_ci.report.markdown import block, code, folded, prose, table
 from mlaz_ci.report.text import age, clean, clip, clip_lines, clip_log, duration, moment
-from mlaz_ci.report.verdict import headline, meaning, model_before
+from mlaz_ci.report.verdict import findings_beside, headline, meaning, model_before, rollback_to, without_traffic
 
 SUMMARY_LIMIT_BYTES: Final = 1024 * 1024
 # Other texts of the same step go to the same file.
@@ -24,7 +24,7 @@ _BODY_CHARS: Final = 10_000
 
 def render_summary(ended: Outcome | Failure, now: datetime | None = None) -> str:
     """Markdown in which no value can be more than a value."""
-    details = [*_findings(ended.findings), *_mutations(ended), *_timings(ended)]
+    details = [*_findings(findings_beside(ended)), *_mutations(ended), *_timings(ended)]
     if isinstance(ended, Outcome):
         return "\n".join([*_outcome(ended, now), *details])
     # The remedies speak of "the log above".
@@ -38,11 +38,11 @@ def _outcome(outcome: Outcome, now: datetime | None) -> list[str]:
     return [
         *_heading(outcome),
         *_paragraphs(meaning(outcome)),
+        *(f"- {_sentence(each)}" for each in clip_lines(list(outcome.notes), _ROWS)),
+        *([""] if outcome.notes else []),
         *(table(("", ""), facts) if facts else []),
         *_call(outcome),
         *_answer(outcome),
-        *(f"- {_sentence(each)}" for each in clip_lines(list(outcome.notes), _ROWS)),
-        *([""] if outcome.notes else []),
         *_plan(outcome.plan),
     ]
 
@@ -52,13 +52,14 @@ def _heading(ended: Outcome | Failure) -> list[str]:
 
 
 def _facts(outcome: Outcome, now: datetime | None) -> list[tuple[str, str]]:
+    is_planned = outcome.status is Status.PLANNED
     checked = outcome.smoke_test
     origin = f" to {prose(outcome.smoke_request.origin)}" if outcome.smoke_request else ""
     return [
         ("Scoring URI", code(outcome.scoring_uri or "")),
         ("Model", code(outcome.model_label or "")),
-        ("Model before", code(model_before(outcome))),
-        ("Deployment", code(outcome.deployment_name or "")),
+        ("Model now" if is_planned else "Model before", code(model_before(outcome))),
+        ("Deployment", "" if is_planned else code(outcome.deployment_name or "")),
         ("Environment", code(outcome.lock_hash or "")),
         ("Smoke test", f"HTTP {checked.status_code}{origin} in {duration(checked.duration_s)}" if checked else ""),
         ("Swagger", code(outcome.swagger_uri or "")),
@@ -73,6 +74,8 @@ def _service(service: ServiceFacts, now: datetime | None) -> list[tuple[str, str
         ("State", prose(str(service.state))),
         ("Created", f"{prose(moment(service.created_at))}{ago}"),
         ("Owner", code(service.owner)),
+        ("Rollback to", code(rollback_to(service))),
+        ("No traffic", code(without_traffic(service))),
     ]
 
 

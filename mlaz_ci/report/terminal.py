@@ -10,7 +10,15 @@ from typing import Final
 from mlaz_ci.models import Failure, Finding, Outcome, ScoreResponse, ServiceFacts, Severity, Status
 from mlaz_ci.report.curl import curl_line
 from mlaz_ci.report.text import age, clean, clip, clip_lines, duration, moment, one_line
-from mlaz_ci.report.verdict import headline, is_red, meaning, model_before
+from mlaz_ci.report.verdict import (
+    findings_beside,
+    headline,
+    is_red,
+    meaning,
+    model_before,
+    rollback_to,
+    without_traffic,
+)
 
 _LINES: Final = 50
 _SENTENCE_CHARS: Final = 2_000
@@ -46,7 +54,7 @@ def render_terminal(
         lines += _further(ended)
     else:
         lines += _failure(ended, style)
-    lines += _findings(ended.findings, style)
+    lines += _findings(findings_beside(ended), style)
     rows = [(moment(each.at), f"{one_line(each.what)} {one_line(each.subject)}") for each in ended.mutations]
     lines += _section("changed", rows, style)
     lines += _section("timings", [(duration(each.duration_s), one_line(each.phase)) for each in ended.timings], style)
@@ -69,6 +77,8 @@ def _headline(ended: Outcome | Failure, style: Style) -> str:
 def _outcome(outcome: Outcome, style: Style, now: datetime | None) -> Iterator[str]:
     if sentence := meaning(outcome):
         yield from (sentence, "")
+    for each in clip_lines(list(outcome.notes), _LINES):
+        yield from (_sentence(each), "")
     facts = [(name, one_line(value)) for name, value in _facts(outcome, now) if value]
     width = max((len(name) for name, _ in facts), default=0)
     yield from (f"  {style.dim}{name:<{width}}{style.off}  {value}" for name, value in facts)
@@ -85,8 +95,6 @@ def _answer(answer: ScoreResponse, *, with_body: bool) -> Iterator[str]:
 
 
 def _further(outcome: Outcome) -> Iterator[str]:
-    for each in clip_lines(list(outcome.notes), _LINES):
-        yield from (_sentence(each), "")
     if outcome.plan:
         steps = clip_lines([_sentence(each) for each in outcome.plan], _LINES)
         yield "Would do, in this order:"
@@ -95,13 +103,14 @@ def _further(outcome: Outcome) -> Iterator[str]:
 
 
 def _facts(outcome: Outcome, now: datetime | None) -> list[tuple[str, str]]:
+    is_planned = outcome.status is Status.PLANNED
     checked = outcome.smoke_test
     origin = f" to {outcome.smoke_request.origin}" if outcome.smoke_request else ""
     return [
         ("scoring URI", outcome.scoring_uri or ""),
         ("model", outcome.model_label or ""),
-        ("model before", model_before(outcome)),
-        ("deployment", outcome.deployment_name or ""),
+        ("model now" if is_planned else "model before", model_before(outcome)),
+        ("deployment", "" if is_planned else outcome.deployment_name or ""),
         ("environment", outcome.lock_hash or ""),
         ("smoke test", f"HTTP {checked.status_code}{origin} in {duration(checked.duration_s)}" if checked else ""),
         ("swagger", outcome.swagger_uri or ""),
@@ -116,6 +125,8 @@ def _service(service: ServiceFacts, now: datetime | None) -> list[tuple[str, str
         ("state", str(service.state)),
         ("created", f"{moment(service.created_at)}{ago}"),
         ("owner", service.owner),
+        ("rollback to", one_line(rollback_to(service))),
+        ("no traffic", one_line(without_traffic(service))),
     ]
 
 

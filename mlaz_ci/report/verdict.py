@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from mlaz_ci.errors import ExitCode, NotReachable
-from mlaz_ci.models import Command, Failure, Outcome, ScoreResponse, Status
+from mlaz_ci.models import Command, Failure, Finding, Outcome, ScoreResponse, ServiceFacts, Severity, Status
 from mlaz_ci.report.text import one_line
 
 
@@ -80,10 +80,30 @@ def headline(ended: Outcome | Failure) -> str:
     return f"{status}: {subject(ended)}"
 
 
+def findings_beside(ended: Outcome | Failure) -> Sequence[Finding]:
+    """The findings that the end's own text does not tell already."""
+    if isinstance(ended, Outcome):
+        return ended.findings
+    told = one_line(ended.error.what)
+    return [each for each in ended.findings if each.severity is not Severity.ERROR or one_line(each.what) != told]
+
+
 def model_before(outcome: Outcome) -> str:
-    """The model that served before, where another one serves now."""
+    """The model that served before, where another one serves now; of a plan, the one that serves as yet."""
     now = {outcome.model_version, outcome.model_label}
     return "" if outcome.previous_model_version in now else outcome.previous_model_version or ""
+
+
+def rollback_to(service: ServiceFacts) -> str:
+    """`g1 (diabetes/2)`: what a rollback would start again."""
+    previous = service.deployment(service.previous)
+    return f"{previous.name} ({previous.model_label})" if previous else ""
+
+
+def without_traffic(service: ServiceFacts) -> str:
+    """Deployments that neither serve nor served before: kept for a look, or left by a run that did not end."""
+    others = [each for each in service.deployments if each.name not in {service.live, service.previous}]
+    return ", ".join(f"{each.name} ({each.detail or each.state})" for each in others)
 
 
 def subject(ended: Outcome | Failure) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from mlaz_ci.models import DeploymentSpec, LocalShape, Lock, ScoreRequest
 
 FILE_NAME = "deployment.json"
+# As Azure lays down <name>/<version>: anything else in AZUREML_MODEL_DIR makes the server write a traceback of its own at every start.
+MODEL_FOLDER = "model/1"
 _FORMAT = 1
 
 

@@ -389,9 +389,9 @@ def by_column(form: str, value: Any, table: Table | None, specs: list[Spec], nam
 def positional(form: str, rows: list[Any], names: list[str]) -> list[str]:
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
-            there = f"{len(row)} values" if isinstance(row, list) else kind_of(row)
+            there = f"{len(row)} value{'s' * (len(row) != 1)}" if isinstance(row, list) else kind_of(row)
             wanted = f"{len(names)} values ({', '.join(names[:20])})"
-            raise BadRequest(f"{form}[{number}]", f"A row is a list of {wanted}; there is {there}.")
+            raise BadRequest(f"{form}[{number}]", f"A row is a list of {wanted}, not {there}.")
     return names
 
 
@@ -559,7 +559,8 @@ def read_scalar(value: Any, kind: str, field: str) -> Any:
             return read_time(value)
     except (ValueError, OverflowError):
         pass
-    raise BadRequest(field, f"Give {wanted}, not {kind_of(value)}.")
+    is_fraction = kind in "iu" and type(value) is float and math.isfinite(value)
+    raise BadRequest(field, f"Give {wanted}, not {'a fraction' if is_fraction else kind_of(value)}.")
 
 
 def read_time(text: str | None) -> Any:

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from mlaz_ci.errors import MlazError
 from mlaz_ci.ports import Resolution
 
 
@@ -43,6 +44,7 @@ class FakeResolver:
     index: str = ""
     warnings: tuple[str, ...] = ()
     knows_upload_times: bool = True
+    failure: MlazError | None = None
     asked: list[tuple[str, ...]] = field(default_factory=list)
     exempted: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -58,6 +60,8 @@ class FakeResolver:
     ) -> Resolution:
         self.asked.append(tuple(requirements))
         self.exempted.append(tuple(exempt_packages))
+        if self.failure:
+            raise self.failure
         lines = [Requirement(each) for each in requirements if not each.startswith("--")]
         if exclude_newer is not None and not self.knows_upload_times:
             name = lines[0].name

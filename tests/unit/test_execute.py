@@ -12,6 +12,7 @@ from mlaz_ci.errors import (
     DiskFull,
     MlazError,
     NotReachable,
+    ServiceBusy,
     ServiceFailed,
     ServiceStartFailed,
     SmokeTestFailed,
@@ -80,6 +81,8 @@ def test_carry_out__first_deploy__calls_in_the_order_of_the_plan(scene: Scene) -
     ]
     assert done.smoke_test is not None
     assert done.smoke_test.is_success
+    phases = [each.phase for each in done.timings]
+    assert phases[-3:] == ["stage the deployment", "start the service", "smoke test"], "whatever may take long is told"
     assert (model_folder(scene.folder, scene.store.model) / "MLmodel").is_file()
 
 
@@ -102,6 +105,36 @@ def test_carry_out__start_fails__deletes_the_new_service_and_tells_why(scene: Sc
     assert raised.value.log == scene.serving.log
     assert scene.serving.calls[-1] == "delete churn"
     assert scene.serving.specs == {}
+
+
+def test_carry_out__nothing_could_be_staged__deletes_nothing_since_another_run_may_have_made_it(scene: Scene) -> None:
+    busy = ServiceBusy('Deployment "g1" of service "churn" serves already.')
+    scene.serving.failing["stage"] = busy
+    with pytest.raises(ServiceBusy):
+        scene.deploy()
+    assert scene.serving.calls[-1] == "stage g1"
+    assert scene.execution.mutations == []
+
+
+@pytest.mark.parametrize("is_ours_there", [True, False])
+def test_carry_out__start_fails_and_another_run_has_put_its_deployment_in__that_one_stays(
+    scene: Scene, *, is_ours_there: bool
+) -> None:
+    plan = scene.plan()
+    scene.serving.states = [Observation(state=ServiceState.FAILED)]
+    scene.serving.specs["g2"] = samples.spec(deployment_name="g2")
+    if not is_ours_there:
+        scene.serving.stage = lambda spec, folder: None  # type: ignore[method-assign]
+    with pytest.raises(ServiceStartFailed):
+        scene.execution.carry_out(plan)
+    assert list(scene.serving.specs) == ["g2"]
+    assert not any(call.startswith("delete") for call in scene.serving.calls)
+
+
+def test_carry_out__deployment_vanishes_while_it_starts__blames_another_run_not_the_model(scene: Scene) -> None:
+    scene.serving.states = [Observation(state=ServiceState.ABSENT, detail="it was never staged, or was removed")]
+    with pytest.raises(ServiceBusy, match="was removed while it started"):
+        scene.deploy()
 
 
 def test_carry_out__start_fails_beside_a_live_one__leaves_the_live_one(scene: Scene) -> None:

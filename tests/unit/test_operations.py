@@ -111,6 +111,15 @@ def test_deploy__another_model__names_the_one_before(scene: Scene) -> None:
     assert outcome.previous_model_version == "file:///models/churn"
 
 
+def test_deploy__dry_run_of_another_model__tells_that_one_and_the_one_that_serves(scene: Scene) -> None:
+    scene.run()
+    scene.store.model = samples.model(digest="d2", version="8")
+    outcome = scene.run(dry_run=True)
+    assert (outcome.model_version, outcome.previous_model_version) == ("8", "file:///models/churn")
+    assert outcome.model_label == scene.store.model.label
+    assert outcome.lock_hash
+
+
 def test_deploy__dry_run__plans_and_does_nothing(scene: Scene) -> None:
     outcome = scene.run(dry_run=True)
     assert outcome.status is Status.PLANNED
@@ -214,6 +223,10 @@ def test_doctor__good_model__passes_and_touches_nothing(scene: Scene) -> None:
     assert outcome.status is Status.PASSED
     assert outcome.lock_hash
     assert scene.serving.calls == []
+    assert outcome.notes == (
+        "3 packages can be installed together for Python 3.11, mlflow 3.15.0 and azureml-inference-server-http 1.5.1 among them.",
+        "The smoke test would send the model's input example.",
+    )
 
 
 def test_status__each_state__has_its_word(scene: Scene) -> None:
@@ -301,9 +314,13 @@ def test_rollback__previous_is_kept__verifies_it_with_what_verified_it_before(sc
     scene.run()
     planned = scene.run(Command.ROLLBACK, dry_run=True)
     assert planned.status is Status.PLANNED
-    assert 'smoke-test deployment "g1" with its smoke test of before (required)' in planned.plan
+    assert 'smoke-test deployment "g1" with the request that verified it before (required)' in planned.plan
     outcome = scene.run(Command.ROLLBACK)
     assert (outcome.status, outcome.deployment_name) == (Status.ROLLED_BACK, "g1")
+    assert outcome.smoke_request is not None
+    assert outcome.smoke_request.origin == "the request that verified it before"
+    status = scene.run(Command.STATUS)
+    assert status.smoke_request == outcome.smoke_request, "a request that can be pasted"
 
 
 def test_rollback__user_gives_a_file__is_what_is_sent(scene: Scene) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,7 @@ from mlaz_ci.models import (
 )
 from mlaz_ci.ports import Clock, Progress
 
-_SCORE_TIMEOUT_S: Final = 300
+_SCORE_TIMEOUT_S: Final = 3_660  # beyond the longest `request-timeout-s`, after which the server itself answers
 _TRIES: Final = 5
 
 
@@ -72,7 +73,6 @@ class LocalDocker:
 
     def stage(self, spec: DeploymentSpec, model_folder: Path | None) -> None:
         assert model_folder is not None, "a local service has its model's files"
-        is_new = self._siblings.find(spec.service_name) is None
         container = self._siblings.provide(
             spec.service_name, port=spec.local_shape.port, kept_port=None, tags=spec.tags
         )
@@ -81,8 +81,10 @@ class LocalDocker:
         try:
             self._stage_in(container, inner, model_folder)
         except BaseException:
-            if is_new:
-                self._siblings.remove(spec.service_name)
+            with suppress(MlazError):
+                # Never by whether this run made it: another one may have put its own deployment in since.
+                if self.snapshot(spec.service_name).service is None:
+                    self._siblings.remove(spec.service_name)
             raise
 
     def start(self, service_name: str, deployment_name: str) -> None:

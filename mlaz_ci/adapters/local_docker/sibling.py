@@ -6,6 +6,7 @@ One sibling per service, idle but for what is started in it; one volume for all,
 from __future__ import annotations
 
 import hashlib
+import http
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ _PROTOCOL: Final = "mlaz-protocol"
 _FIRST_PORT: Final = 20_000
 _PORTS: Final = 10_000
 _TRIES: Final = 50
+_LONGEST_ERRAND_S: Final = 86_400  # the longest `deadline-minutes`
 
 
 class Siblings:
@@ -85,13 +87,10 @@ class Siblings:
 
     def remove(self, service_name: str) -> bool:
         """False when there was none."""
-        from docker.errors import NotFound
-
         container = self.find(service_name)
         if container is None:
             return False
-        with engine_errors(f"remove container {container.name}"), suppress(NotFound):
-            container.remove(force=True)
+        _remove(container)
         return True
 
     @contextmanager
@@ -106,15 +105,17 @@ class Siblings:
                 name=f"mlaz-errand-{uuid.uuid4().hex[:12]}",
                 labels={**_OURS, "mlaz-errand": purpose},
                 volumes=volumes,
-                **_IDLE,
+                # A step that is killed leaves it behind: it ends and goes by itself when no step can be waiting for it.
+                auto_remove=True,
+                **{**_IDLE, "command": [str(_LONGEST_ERRAND_S)]},
             )
         try:
             with engine_errors("start a container of our image"):
                 container.start()
             yield container
         finally:
-            with engine_errors(f"remove container {container.name}"):
-                container.remove(force=True)
+            with suppress(ContainerEngineFailed):  # what the errand came to counts, and it goes by itself
+                _remove(container)
 
     def _start(self, container: Any) -> None:
         if container.status == "running":
@@ -151,15 +152,27 @@ class Siblings:
                     **_IDLE,
                 )
             except APIError as error:
-                if "already in use" in str(error.explanation) and name in str(error.explanation):
-                    raise NotOurs(f"A container named {name} exists that mlaz-ci did not make.") from error
-                raise
+                if "already in use" not in str(error.explanation) or name not in str(error.explanation):
+                    raise
+                return self._made_meanwhile(service_name, name)
         try:
             self._start(container)
         except BaseException:
             with suppress(Exception):
                 container.remove(force=True)
             raise
+        return container
+
+    def _made_meanwhile(self, service_name: str, name: str) -> Any:
+        """The container of another run that was quicker. Raises NotOurs for a stranger of the same name."""
+        container = self.find(service_name)
+        if container is None:
+            raise NotOurs(
+                f"A container named {name} exists that mlaz-ci did not make.",
+                usually="It was made by hand, or by another program.",
+                remedy=f"Use another `service-name`, or remove it if nobody needs it (`docker rm {name}`).",
+            )
+        self._start(container)
         return container
 
 
@@ -171,6 +184,18 @@ _IDLE: Final[Mapping[str, Any]] = {
     "working_dir": "/",
     "environment": {"MLAZ_HOME": HOME_IN_CONTAINER, "HOME": HOME_IN_CONTAINER},
 }
+
+
+def _remove(container: Any) -> None:
+    """Gone is success, whoever removes it."""
+    from docker.errors import APIError, NotFound
+
+    with engine_errors(f"remove container {container.name}"), suppress(NotFound):
+        try:
+            container.remove(force=True)
+        except APIError as error:
+            if error.status_code != http.HTTPStatus.CONFLICT or "already in progress" not in str(error.explanation):
+                raise
 
 
 def port_of(container: Any) -> int:

@@ -56,8 +56,10 @@ def _look_at_living(folder: Path, host: str, identity: Identity, timeout_s: floa
         if is_connected and isinstance(error, TimeoutError) and had_traffic(folder):
             # A prediction may take longer than this look. A worker that is stuck for good is replaced by its master.
             return Observation(state=ServiceState.HEALTHY, detail="busy")
-        why = "did not answer" if isinstance(error, TimeoutError) else f"does not answer ({error})"
-        return Observation(state=ServiceState.UNHEALTHY, detail=f"the health route {why} within {timeout_s:g} s")
+        why = (
+            f"did not answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else f"does not answer: {error}"
+        )
+        return Observation(state=ServiceState.UNHEALTHY, detail=f"the health route {why}")
     if status == http.client.OK:
         return Observation(state=ServiceState.HEALTHY)
     return Observation(state=ServiceState.UNHEALTHY, detail=f"the health route answered {status}")

@@ -142,7 +142,9 @@ def disk_full_as_error(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path, clock: Clock, doing: str, *, subject: str = "", wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
+def locked(
+    folder: Path, clock: Clock, doing: str, *, subject: str = "", wait_s: float = LOCK_WAIT_S, file_name: str = _LOCK
+) -> Iterator[int]:
     """Alone with the service in `folder` (made if absent), or with another `subject`.
 
     Gives the lock's descriptor; raises ServiceBusy, which names the holder.
@@ -151,10 +153,10 @@ def locked(folder: Path, clock: Clock, doing: str, *, subject: str = "", wait_s:
     deadline_s = clock.now_s() + wait_s
     while True:
         holder = ""
-        descriptor = _open_lock(folder)
+        descriptor = _open_lock(folder, file_name)
         if descriptor is not None:
             try:
-                if _try_lock(descriptor) and _is_still(folder / _LOCK, descriptor):
+                if _try_lock(descriptor) and _is_still(folder / file_name, descriptor):
                     _sign(descriptor, doing, clock)
                     yield descriptor
                     return
@@ -167,11 +169,11 @@ def locked(folder: Path, clock: Clock, doing: str, *, subject: str = "", wait_s:
         clock.sleep(_POLL_S)
 
 
-def _open_lock(folder: Path) -> int | None:
+def _open_lock(folder: Path, file_name: str) -> int | None:
     """None if the one who deletes the service removed the folder just now."""
     try:
         make_folder(folder)
-        return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(folder / file_name, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
         return None
     except FileExistsError:  # of mkdir too, for a folder that is gone when it looks again

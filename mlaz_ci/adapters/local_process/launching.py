@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlaz_ci.adapters.local_process.home import make_folder
 from mlaz_ci.errors import ServiceStartFailed
-from mlaz_ci.serving.manifest import Manifest
+from mlaz_ci.serving.manifest import MODEL_FOLDER, Manifest
 from mlaz_ci.serving.surroundings import scrubbed_environment
 
 _DETACH_TIMEOUT_S = 120.0
@@ -33,7 +33,7 @@ def service_environment(
         **shape.environment_variables,
         "AML_APP_ROOT": str(folder),
         "AZUREML_ENTRY_SCRIPT": "score.py",
-        "AZUREML_MODEL_DIR": str(folder / "model"),
+        "AZUREML_MODEL_DIR": str(folder / MODEL_FOLDER),
         "MLAZ_SPEC": manifest.spec_hash,
     }
 

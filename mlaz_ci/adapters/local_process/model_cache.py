@@ -1,5 +1,5 @@
-"""Downloaded models, each shared by the deployments that were made from it. The last of them takes it along when it goes,
-unless a run is under way that may have found it already.
+"""Downloaded models, each shared by the deployments that were made from it. What no deployment is made from goes with the
+next deployment that goes, unless a run is under way that may have found it already.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlaz_ci.adapters.local_process.home import Home, copy_folder, is_no_room, make_folder, remove
+from mlaz_ci.adapters.local_process.home import Home, copy_folder, is_no_room, make_folder, remove, sweep_leftovers
 from mlaz_ci.errors import FileNotFound, ServiceBusy
-
-_UNUSED = ".unused-"
 
 
 class ModelCache:
@@ -26,7 +24,7 @@ class ModelCache:
 
     def hold(self) -> None:
         """From before a model is looked for until it is staged: it may lie here already."""
-        if self._let_go is not None or not self._home.root.is_dir():
+        if self._let_go is not None:
             return
         descriptor = self._open()
         fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -60,26 +58,23 @@ class ModelCache:
             raise ServiceBusy(what, usually=usually, remedy="Run again: what is gone is fetched anew.")
         raise FileNotFound(what, usually="The folder changed meanwhile, or may not be read by this user.")
 
-    def prune(self, gone: Collection[str], used: Callable[[], Collection[str]]) -> None:
-        """Remove the models of deployments that are gone, but those that others are made from.
+    def prune(self, used: Callable[[], Collection[str]]) -> None:
+        """Remove every model that no deployment is made from, also those that a run left which failed before it had one.
 
-        While another run is under way they are only marked, for whoever comes next.
+        While another run is under way nothing is removed; whoever comes next does it.
         """
         self.release()
         models = self._home.models
-        gone = {each for each in gone if (models / each).is_dir()}
-        marked = {each.name.removeprefix(_UNUSED) for each in models.glob(f"{_UNUSED}*")}
-        if not gone | marked:
+        if not models.is_dir():
             return
         with self._alone() as is_alone:
-            if not is_alone:
-                for name in gone:
-                    (models / f"{_UNUSED}{name}").touch()
-                return
-            for name in (gone | marked) - set(used()):
-                remove(models / name)
-            for name in marked:
-                (models / f"{_UNUSED}{name}").unlink(missing_ok=True)
+            if is_alone:
+                sweep_leftovers(models)
+                kept = set(used())
+                for each in models.iterdir():
+                    # What begins with a dot is still arriving, by somebody who knows of no lock.
+                    if each.name not in kept and not each.name.startswith("."):
+                        remove(each)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

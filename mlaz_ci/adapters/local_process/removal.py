@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from mlaz_ci.adapters.local_process.home import remove, sweep_leftovers
@@ -10,7 +9,6 @@ from mlaz_ci.adapters.local_process.place import STOP_GRACE_S, Place
 from mlaz_ci.adapters.local_process.record import readable_manifests, write_record
 from mlaz_ci.adapters.local_process.site import Site, find_record, is_service
 from mlaz_ci.errors import ServiceBusy
-from mlaz_ci.serving.manifest import Manifest
 
 
 def retire(site: Site, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
@@ -41,27 +39,20 @@ def delete(site: Site, service_name: str) -> bool:
             if each.is_dir():
                 place = Place(each.name, each)
                 place.stop(site.clock, grace_s=place.stop_grace_s())
-        manifests = readable_manifests(folder)
         remove(folder)
     sweep_leftovers(site.home.services)
-    _prune_models(site, manifests)
+    site.models.prune(lambda: _used_models(site))
     return was_there
 
 
 def discard(site: Site, place: Place) -> None:
     place.stop(site.clock, grace_s=STOP_GRACE_S)
-    manifest = place.manifest()
     remove(place.folder)
-    _prune_models(site, [manifest] if manifest else [])
-
-
-def _prune_models(site: Site, manifests: Sequence[Manifest]) -> None:
-    """A downloaded model goes with the last deployment made from it. Environments stay: an equal lock reuses them."""
-    gone = {each.model_folder for each in manifests if each.model_folder}
-    site.models.prune(gone, lambda: _used_models(site))
+    site.models.prune(lambda: _used_models(site))
 
 
 def _used_models(site: Site) -> set[str]:
+    """Environments stay in any case: an equal lock reuses them."""
     all_manifests = (each for name in site.services() for each in readable_manifests(site.home.service(name)))
     return {each.model_folder for each in all_manifests if each.model_folder}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from mlaz_ci.adapters.local_process import log, removal, scoring, staging, starting, takeover
 from mlaz_ci.adapters.local_process.environments import EnvironmentBuilder, build_environment
 from mlaz_ci.adapters.local_process.facts import service_facts, service_facts_without_record
-from mlaz_ci.adapters.local_process.home import LOCK_WAIT_S, Home
+from mlaz_ci.adapters.local_process.home import LOCK_WAIT_S, Home, disk_full_as_error
+from mlaz_ci.adapters.local_process.lease import Lease
 from mlaz_ci.adapters.local_process.model_cache import ModelCache
 from mlaz_ci.adapters.local_process.place import STOP_GRACE_S, Place, places, settle
 from mlaz_ci.adapters.local_process.record import readable_manifests
@@ -34,14 +35,18 @@ class LocalProcess:
     ) -> None:
         at = Home(home.absolute())
         models = ModelCache(at)
-        self._site = Site(home=at, models=models, environ=environ, clock=clock, host=host, lock_wait_s=lock_wait_s)
+        lease = Lease(at, clock, wait_s=lock_wait_s)
+        self._site = Site(
+            home=at, models=models, lease=lease, environ=environ, clock=clock, host=host, lock_wait_s=lock_wait_s
+        )
         self._builder = builder
 
     def snapshot(self, service_name: str) -> Snapshot:
         site = self._site
         site.home.check()
         # Whoever deploys looks first: a model that is found in the cache after this stays until it is staged.
-        site.models.hold()
+        if site.home.root.is_dir():
+            site.models.hold()
         folder = site.home.service(service_name)
         try:
             record = find_record(folder)
@@ -60,6 +65,9 @@ class LocalProcess:
 
     def build_environment(self, lock: Lock, progress: Progress, *, deadline_s: float) -> None:
         home, clock = self._site.home, self._site.clock
+        home.check()
+        with disk_full_as_error("building the environment"):
+            self._site.models.hold()  # whoever looked before there was a cache
         build_environment(home, lock, self._builder, progress, clock=clock, deadline_s=deadline_s)
 
     def stage(self, spec: DeploymentSpec, model_folder: Path | None) -> None:
@@ -87,12 +95,19 @@ class LocalProcess:
 
     def shift(self, service_name: str, deployment_name: str) -> None:
         takeover.shift(self._site, service_name, deployment_name)
+        self._site.lease.release()
 
     def retire(self, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
-        removal.retire(self._site, service_name, deployment_name, keep_files=keep_files)
+        try:
+            removal.retire(self._site, service_name, deployment_name, keep_files=keep_files)
+        finally:
+            self._site.lease.release()
 
     def delete(self, service_name: str) -> bool:
-        return removal.delete(self._site, service_name)
+        try:
+            return removal.delete(self._site, service_name)
+        finally:
+            self._site.lease.release()
 
     def logs(self, service_name: str, deployment_name: str, *, tail_lines: int) -> str:
         return log.tail(self._site.home.deployment(service_name, deployment_name) / "log", tail_lines)

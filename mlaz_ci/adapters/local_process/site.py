@@ -13,6 +13,7 @@ from typing import Final
 
 from mlaz_ci.adapters.local_process import log
 from mlaz_ci.adapters.local_process.home import Home, locked
+from mlaz_ci.adapters.local_process.lease import Lease
 from mlaz_ci.adapters.local_process.model_cache import ModelCache
 from mlaz_ci.adapters.local_process.place import Place, places
 from mlaz_ci.adapters.local_process.record import Record, deployment_names, read_record
@@ -30,6 +31,7 @@ class Site:
 
     home: Home
     models: ModelCache
+    lease: Lease
     environ: Mapping[str, str]
     clock: Clock
     host: str

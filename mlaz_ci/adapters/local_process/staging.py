@@ -21,28 +21,37 @@ from mlaz_ci.adapters.local_process.place import Place
 from mlaz_ci.adapters.local_process.record import Record, deployment_names, read_record, write_record
 from mlaz_ci.adapters.local_process.removal import discard
 from mlaz_ci.adapters.local_process.site import Site, find_record
-from mlaz_ci.errors import InvalidInput, RecordUnreadable
+from mlaz_ci.errors import RecordUnreadable, ServiceBusy
 from mlaz_ci.models import DeploymentSpec
-from mlaz_ci.serving.manifest import FILE_NAME, Manifest, manifest_of, render_manifest
+from mlaz_ci.serving.manifest import FILE_NAME, MODEL_FOLDER, Manifest, manifest_of, render_manifest
 
 
 def stage(site: Site, spec: DeploymentSpec, model_folder: Path) -> None:
     name = spec.deployment_name
     folder = site.home.deployment(spec.service_name, name)
+    with disk_full_as_error("laying down the deployment"):
+        site.lease.take(spec.service_name, f"deploying {name}")
+        _stage_alone(site, spec, model_folder, folder)
+
+
+def _stage_alone(site: Site, spec: DeploymentSpec, model_folder: Path, folder: Path) -> None:
+    name = spec.deployment_name
     cached = site.models.name_of(model_folder)
     manifest = manifest_of(spec, created_at=site.clock.utc_now(), model_folder=cached)
-    with disk_full_as_error("laying down the deployment"), site.alone(spec.service_name, f"staging {name}"):
+    with site.alone(spec.service_name, f"staging {name}"):
         record = find_record(folder.parent)
         if record and record.live == name:
-            raise InvalidInput(
-                f'Deployment "{name}" is the one that serves now.', remedy="Give the new one another name."
+            raise ServiceBusy(
+                f'Deployment "{name}" of service "{spec.service_name}" serves already.',
+                usually="Another run deployed the service after this run had looked at it.",
+                remedy="Run again, or give the workflow a `concurrency` group.",
             )
         if cached:
             site.models.hold()
-        kept_port = _choose_port(site, manifest, record)
-        sweep_leftovers(folder.parent)
         staging = folder.with_name(f".staging-{name}")
         try:
+            kept_port = _choose_port(site, manifest, record)
+            sweep_leftovers(folder.parent)
             _lay_down(site, staging, manifest, model_folder, spec.files)
             if record is None:
                 write_record(folder.parent, _new_record(manifest, kept_port))
@@ -85,7 +94,7 @@ def _kept_ports(site: Site) -> set[int]:
 
 def _lay_down(site: Site, folder: Path, manifest: Manifest, model_folder: Path, files: Mapping[str, str]) -> None:
     make_folder(folder)
-    site.models.copy(model_folder, folder / "model")
+    site.models.copy(model_folder, folder / MODEL_FOLDER)
     ours = importlib.resources.files("mlaz_ci.serving")
     for script in ("score.py", "launch.py"):
         with importlib.resources.as_file(ours / script) as path:

@@ -34,6 +34,8 @@ class _Silence:
 
 
 def start(site: Site, builder: EnvironmentBuilder, service_name: str, deployment_name: str) -> None:
+    with disk_full_as_error("starting the deployment"):
+        site.lease.take(service_name, f"starting {deployment_name}")
     with (
         disk_full_as_error("starting the deployment"),
         site.alone(service_name, f"starting {deployment_name}") as lock_fd,

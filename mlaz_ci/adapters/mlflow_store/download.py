@@ -108,23 +108,34 @@ def _download_files(artifacts: Artifacts, files: Sequence[Entry], part: Path, pr
 @contextmanager
 def _part_folder(destination: Path, total_bytes: int, label: str) -> Iterator[Path]:
     """A locked sibling of `destination`, gone afterwards unless it was renamed; those of killed processes are removed."""
-    prefix = f".{destination.name}.part-"
-    for left in destination.parent.glob(f"{prefix}*"):
+    for left in destination.parent.glob(".*.part-*"):
         _remove_if_abandoned(left)
     free_bytes = shutil.disk_usage(destination.parent).free
     if free_bytes < total_bytes:
         raise DiskFull(
-            f"{label} has {total_bytes / 1e6:.0f} MB and the disk of {destination.parent} has {free_bytes / 1e6:.0f} MB free."
+            f"{label} has {_size(total_bytes)} and the disk of {destination.parent} has {_size(free_bytes)} free."
         )
-    part = Path(tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
-    lock = os.open(part, os.O_RDONLY)
+    part, lock = _make_locked_folder(destination.parent, prefix=f".{destination.name}.part-")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         part.chmod(0o755)
         yield part
     finally:
         os.close(lock)
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+
+
+def _make_locked_folder(parent: Path, *, prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder, lock
+        os.close(lock)  # another run took it for abandoned before it was locked
 
 
 def _remove_if_abandoned(left: Path) -> None:

@@ -83,7 +83,7 @@ class Locator:
             run = self._connection.tracking.run(run_id)
         except Missing as error:
             raise RunNotFound(
-                f"There is no run {run_id} at {masked(self._connection.uri)}: {error}.",
+                f"There is no run {run_id} at {masked(self._connection.uri)}: {_told(error)}.",
                 upstream_code=error.upstream_code,
             ) from error
         if run.is_deleted:
@@ -143,8 +143,14 @@ class Locator:
 
     def _no_model(self, wanted: str, error: Missing) -> ModelNotFound:
         return ModelNotFound(
-            f"There is no {wanted} at {masked(self._connection.uri)}: {error}.", upstream_code=error.upstream_code
+            f"There is no {wanted} at {masked(self._connection.uri)}: {_told(error)}.",
+            upstream_code=error.upstream_code,
         )
+
+
+def _told(error: Missing) -> str:
+    """As the end of a sentence of ours; some stores end theirs with a full stop, some do not."""
+    return str(error).rstrip(".")
 
 
 def uri_of(source: RunSource | VersionSource | LoggedModelSource) -> str:

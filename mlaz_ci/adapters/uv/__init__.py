@@ -36,6 +36,9 @@ _DOWNLOAD: Final = re.compile(
 )
 _MIB_OF: Final = {"K": 1 / 1024, "M": 1.0, "G": 1024.0}
 _PR_SET_DUMPABLE: Final = 4
+_PR_CAPBSET_DROP: Final = 24
+# CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON: what lets root read another process's memory, be it dumpable or not.
+_RIGHTS_TO_READ_PROCESSES: Final = (19, 21, 38)
 _LONGEST_BUILD_S: Final = 1800.0
 
 
@@ -215,6 +218,12 @@ def _building(*, is_allowed: bool) -> list[str]:
 
 
 def hide_our_environment() -> None:
-    """From now on /proc does not show this process's variables to a process of the same user: a package's build runs as that user."""
+    """From now on /proc does not show this process's variables to what it starts: packages that are built, models that are loaded.
+
+    These run as the same user. Where that is root, they start without the rights that would show them all the same.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        for right in _RIGHTS_TO_READ_PROCESSES:
+            libc.prctl(_PR_CAPBSET_DROP, right, 0, 0, 0)  # refused to whoever is not root, and so has none of them

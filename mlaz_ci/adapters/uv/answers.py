@@ -42,8 +42,23 @@ def read_resolution(done: Completed, indexes: Indexes, timeout_s: float) -> Reso
         raise PackageIndexAccessDenied(f"The package index refused to answer ({asked}).", log=messages)
     # A source build that fails may speak of the network too; it is the package's failure, not the index's.
     if _UNREACHABLE.search(messages) and "Failed to build" not in messages:
-        raise PackageIndexUnreachable(f"The package index could not be read ({asked}).", log=messages)
+        raise _unreachable(asked, messages)
     return Resolution(conflict=messages or f"uv ended with {done.exit_code}", index=indexes.description)
+
+
+def _unreachable(asked: str, messages: str) -> PackageIndexUnreachable:
+    """The last cause that uv names is the one that tells: a refused connection, a name that is not found, a certificate."""
+    causes = re.findall(r"(?m)^\s*cause: (.+)$", messages)
+    reason = f": {causes[-1].rstrip('.')}" if causes else ""
+    what = f"The package index could not be read ({asked}){reason}."
+    if "certificate" not in reason:
+        return PackageIndexUnreachable(what, log=messages)
+    return PackageIndexUnreachable(
+        what,
+        usually="A proxy or a private index shows a certificate of the company's own authority, which is not trusted here.",
+        remedy="Set SSL_CERT_FILE to a file of certificates that has the authority's too.",
+        log=messages,
+    )
 
 
 def demand_success(done: Completed, what: str) -> None:

@@ -1,6 +1,7 @@
 """Which package indexes uv asks, from uv's and pip's own variables, with every credential taken out of the environment into a netrc text.
 
-Pure. A package that is built from source sees uv's environment; it must find no credential there.
+Pure. A package that is built from source sees uv's environment: no variable there is a credential, but it can read the file
+that NETRC names, since uv may need it until the build has ended.
 """
 
 from __future__ import annotations

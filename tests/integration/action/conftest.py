@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -146,6 +148,13 @@ def predict(uri: str, x: float = 1.0) -> object:
 class Tracking:
     uri: str
     runs: Mapping[str, str]
+
+    def copy_model(self, folder: Path, *, pickled: bytes) -> None:
+        """One of the models, with another pickle in the place of its own."""
+        with sqlite3.connect(self.uri.removeprefix("sqlite:///")) as database:
+            row = database.execute("select artifact_location from logged_models limit 1").fetchone()
+        shutil.copytree(row[0].removeprefix("file://"), folder)
+        (folder / "python_model.pkl").write_bytes(pickled)
 
 
 @pytest.fixture(scope="session")

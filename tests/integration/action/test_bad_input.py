@@ -117,13 +117,7 @@ def test_step__model_without_pyfunc__names_the_flavors_it_has(step: Step) -> Non
 def test_step__pickle_that_fails_to_load__shows_the_log_and_leaves_nothing(
     later_step: Step, tracking: Tracking
 ) -> None:
-    import shutil
-    import sqlite3
-
-    with sqlite3.connect(tracking.uri.removeprefix("sqlite:///")) as database:
-        row = database.execute("select artifact_location from logged_models limit 1").fetchone()
-    shutil.copytree(row[0].removeprefix("file://"), later_step.workspace / "model")
-    (later_step.workspace / "model" / "python_model.pkl").write_bytes(b"not a pickle")
+    tracking.copy_model(later_step.workspace / "model", pickled=b"not a pickle")
     ended = later_step.run(service_name="adder", model_uri="model")
     assert (ended.exit_code, ended.outputs["error-kind"]) == (6, "service-start-failed"), ended.log
     assert "UnpicklingError" in ended.log

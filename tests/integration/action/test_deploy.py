@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -133,6 +134,23 @@ def test_deploy__killed_in_its_wait__a_rerun_converges_to_one_deployment(later_s
     assert len(folders) == 1, (folders, deployments)
 
 
+def test_deploy__two_first_deploys_at_once__one_serves_and_the_other_blames_it(
+    later_step: Step, tracking: Tracking, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Step(tmp_path_factory.mktemp("other"), tracking.uri, {"MLAZ_HOME": str(later_step.workspace / "home")})
+    steps = (later_step, other)
+    processes = [
+        each.start(run_id=tracking.runs[run], service_name="adder")
+        for each, run in zip(steps, ("plus-1", "plus-2"), strict=True)
+    ]
+    ended = [each.finish(process) for each, process in zip(steps, processes, strict=True)]
+    won = [each for each in ended if each.exit_code == 0]
+    lost = [each for each in ended if each.exit_code != 0]
+    assert won, [each.log for each in ended]
+    assert [each.outputs["error-kind"] for each in lost] in ([], ["service-busy"]), [each.log for each in lost]
+    assert predict(won[-1].outputs["scoring-uri"]) in ([2.0], [3.0])
+
+
 @dataclass(frozen=True)
 class Deployed:
     """A service `one`, deployed by a step that was given secrets."""
@@ -165,6 +183,46 @@ def test_deploy__no_secret_of_the_step__is_in_any_byte_it_leaves(deployed: Deplo
     environment = b"".join(each.read_bytes() for each in _environments(workspace))
     assert b"canary" not in environment
     assert b"AZUREML_MODEL_DIR" in environment
+
+
+class _Spy:
+    """Loading its pickle looks for secrets wherever a process of this user may look, and ends the start."""
+
+    def __init__(self, report: Path) -> None:
+        self.report = report
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        code = f"""
+import glob, pathlib
+seen = []
+for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        seen.append((path, pathlib.Path(path).read_bytes().decode(errors="replace")))
+    except OSError:
+        pass
+pathlib.Path({str(self.report)!r}).write_text(repr([each for each in seen if "canary" in each[1]]))
+print("::set-output name=status::healthy")
+raise RuntimeError("enough seen\\n::error::from the model")
+"""
+        return exec, (code,)
+
+
+def test_deploy__pickle_that_looks_for_secrets__finds_none_and_commands_nothing(
+    later_step: Step, tracking: Tracking
+) -> None:
+    report = later_step.workspace / "seen.txt"
+    tracking.copy_model(later_step.workspace / "model", pickled=pickle.dumps(_Spy(report)))
+    later_step.environ["SOME_TOKEN"] = CANARIES["environment"]
+    ids = {"client_id": "5a1c2b3d-0000-4000-8000-000000000001", "tenant_id": "5a1c2b3d-0000-4000-8000-000000000002"}
+    secrets = {"client_secret": CANARIES["client-secret"], "github_token": CANARIES["github-token"]}
+    ended = later_step.run(service_name="spy", model_uri="model", **ids, **secrets)
+    assert (ended.exit_code, ended.outputs["error-kind"]) == (6, "service-start-failed"), ended.log
+    assert "RuntimeError: enough seen" in ended.log
+    assert report.read_text() == "[]"
+    commands = {command.name for command in parse_workflow_commands(ended.log)}
+    assert commands <= {"add-mask", "group", "endgroup", "warning", "error"}
+    errors = [each.data for each in parse_workflow_commands(ended.log) if each.name == "error"]
+    assert len(errors) == 1
 
 
 def test_deploy__a_second_service__lives_beside_the_first_and_is_its_owners_alone(

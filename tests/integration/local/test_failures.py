@@ -32,11 +32,13 @@ from mlaz_ci.errors import (
 )
 from mlaz_ci.models import Lock, ServiceState
 from mlaz_ci.ports import Progress
+from mlaz_ci.serving.manifest import MODEL_FOLDER
 from tests.integration.local.conftest import (
     REQUEST,
     SERVICE,
     CachedBuilder,
     Machine,
+    Silence,
     group_of,
     processes_of,
     wait_for,
@@ -230,7 +232,7 @@ def test_retire__the_one_that_serves__is_refused(served: Machine) -> None:
 def test_retire__the_live_one_is_down__its_files_stay(served: Machine) -> None:
     live, answer = served.live(), served.answer()
     kill_all(served, live)
-    with pytest.raises(InvalidInput, match="serves now"):
+    with pytest.raises(ServiceBusy, match="serves already"):
         served.stage(live, "v2")
     with pytest.raises(ServiceBusy, match=f'"{live}" has the traffic'):
         served.serving.retire(SERVICE, live, keep_files=False)
@@ -264,7 +266,7 @@ def test_stage__another_run_ends_the_last_service_of_the_cached_model_meanwhile_
     run.snapshot(SERVICE)  # it finds the model, and builds its environment
     machine.serving.delete("other")
     run.stage(machine.spec("g1", "v1"), cached)
-    assert (machine.folder("g1") / "model" / "MLmodel").samefile(cached / "MLmodel")
+    assert (machine.folder("g1") / MODEL_FOLDER / "MLmodel").samefile(cached / "MLmodel")
     machine.serving.delete(SERVICE)
     assert list((machine.home / "models").iterdir()) == []
 
@@ -283,6 +285,48 @@ def test_delete__another_run_looked_and_ended_without_staging__the_next_delete_r
     del run
     machine.serving.delete("later")
     assert list((machine.home / "models").iterdir()) == []
+
+
+def test_delete__models_that_failed_runs_left__go_too_and_what_is_arriving_stays(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    models = machine.home / "models"
+    for name in ("left", ".left.part-1", ".trash-left-1"):
+        shutil.copytree(machine.models / "v1", models / name)
+    machine.serving.delete(SERVICE)
+    assert [each.name for each in models.iterdir()] == [".left.part-1"]
+
+
+def test_build__first_run_on_the_machine__its_model_stays_while_another_run_ends_a_service(machine: Machine) -> None:
+    run = machine.serving
+    run.snapshot(SERVICE)  # there is no cache yet to hold
+    cached = machine.home / "models" / "abc"
+    shutil.copytree(machine.models / "v1", cached)
+    run.build_environment(machine.lock, Silence(), deadline_s=SystemClock().now_s() + 600)
+    machine.stage("g1", "v1", service="other")
+    machine.serving.delete("other")
+    run.stage(machine.spec("g1", "v1"), cached)
+    assert (machine.folder("g1") / MODEL_FOLDER / "MLmodel").samefile(cached / "MLmodel")
+
+
+def test_stage__another_run_deploys_the_service__waits_for_it_and_leaves_its_candidate(machine: Machine) -> None:
+    run = machine.serving
+    run.stage(machine.spec("g1", "v1"), machine.models / "v1")
+    run.start(SERVICE, "g1")
+    with pytest.raises(ServiceBusy, match="is being changed: deploying g1, pid "):
+        machine.stage("g2", "v2")
+    assert machine.settled("g1").state is ServiceState.HEALTHY
+    run.shift(SERVICE, "g1")
+    machine.stage("g2", "v2")
+    assert machine.answer() == ["v1"]
+
+
+def test_stage__the_other_run_is_dead__its_candidate_is_in_nobodys_way(machine: Machine) -> None:
+    run = machine.serving
+    run.stage(machine.spec("g1", "v1"), machine.models / "v1")
+    del run
+    machine.stage("g2", "v2")
+    assert machine.start("g2").state is ServiceState.HEALTHY
+    assert machine.facts().deployment("g1") is None
 
 
 def test_stage__folder_of_the_user_is_no_model__nothing_is_staged(machine: Machine, tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def test_start__environment_variables_of_the_shape__reach_the_service_and_no_oth
     assert names - allowed == {"MLAZ_SPEC"}
 
 
+def test_start__nothing_goes_wrong__its_log_holds_no_traceback(first: tuple[Machine, DeploymentSpec]) -> None:
+    log = first[0].serving.logs(SERVICE, "g1", tail_lines=500)
+    assert "Invoking user's init function" in log
+    assert "Traceback" not in log
+
+
 def test_start__runs_already__changes_nothing(first: tuple[Machine, DeploymentSpec]) -> None:
     machine = first[0]
     before = machine.process("g1")
@@ -150,7 +156,7 @@ def test_delete__model_from_the_cache__goes_with_its_last_deployment(machine: Ma
     os.system(f"cp -r {machine.models / 'v1'} {cached}")
     for service in ("one", "two"):
         machine.serving.stage(machine.spec("g1", "v1", service=service), cached)
-    assert (machine.home / "services/one/g1/model/MLmodel").samefile(cached / "MLmodel"), "shared, not copied"
+    assert (machine.home / "services/one/g1/model/1/MLmodel").samefile(cached / "MLmodel"), "shared, not copied"
     machine.serving.delete("one")
     assert cached.exists()
     machine.serving.delete("two")

@@ -280,7 +280,7 @@ def test_fetch__download_of_a_killed_process__removed_but_not_a_living_ones(
     source.mkdir()
     (source / "MLmodel").write_bytes(MLMODEL)
     target = tmp_path / "models"
-    for name in (".model.part-dead", ".model.part-alive"):
+    for name in (".model.part-dead", ".model.part-alive", ".another.part-dead"):
         (target / name).mkdir(parents=True)
         (target / name / "half").write_text("half")
     alive = os.open(target / ".model.part-alive", os.O_RDONLY)

@@ -157,6 +157,7 @@ def test_resolve__unknown_version__model_not_found(
 
     assert caught.value.exit_code == 4
     assert caught.value.upstream_code
+    assert not caught.value.what.endswith("..")
 
 
 def test_resolve__unknown_logged_model__model_not_found(logged: Logged, open_store: OpenStore) -> None:

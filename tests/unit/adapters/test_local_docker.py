@@ -15,8 +15,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+from docker.errors import APIError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +27,9 @@ from mlaz_ci.adapters.local_docker import door
 from mlaz_ci.adapters.local_docker.engine import OwnContainer, candidate_ids
 from mlaz_ci.adapters.local_docker.envelope import decode, decode_error, encode, encode_error
 from mlaz_ci.adapters.local_docker.scoring import post
+from mlaz_ci.adapters.local_docker.sibling import Siblings
 from mlaz_ci.adapters.local_docker.surroundings import pack_surroundings
-from mlaz_ci.errors import Bug, DiskFull, MlazError, NotReachable, ServiceStartFailed
+from mlaz_ci.errors import Bug, DiskFull, MlazError, NotOurs, NotReachable, ServiceStartFailed
 from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
@@ -277,6 +280,88 @@ def test_pack_surroundings__certificates_that_only_we_have_mounted__travel_as_by
     mounted = own_container((str(tmp_path), "/home/runner/certificates"))
     assert pack_surroundings(environ, mounted, with_index=False)["files"] == {"SSL_CERT_FILE": b"certificates"}
     assert pack_surroundings(environ, own_container(), with_index=False)["files"] == {}
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """An engine whose containers are rows of a table; `on_create` is what happens first when one is to be made."""
+
+    def __init__(self, on_create: Callable[[Engine, dict[str, Any]], None] = lambda *_: None) -> None:
+        self.rows: list[Row] = []
+        self.on_create = on_create
+        self.containers = self
+
+    def create(self, image: str, **options: Any) -> Row:
+        self.on_create(self, options)
+        row = Row(self, image, options)
+        self.rows.append(row)
+        return row
+
+    def list(self, *, filters: dict[str, Any], **_: object) -> list[Row]:
+        wanted = [each.partition("=") for each in filters["label"]]
+        return [row for row in self.rows if all(row.labels.get(name) == value for name, _, value in wanted)]
+
+
+class Row:
+    def __init__(self, engine: Engine, image: str, options: dict[str, Any]) -> None:
+        self.engine, self.image, self.options = engine, image, options
+        self.name, self.labels, self.status = options["name"], options["labels"], "created"
+
+    def start(self) -> None:
+        self.status = "running"
+
+    def reload(self) -> None:
+        """It is always fresh."""
+
+    def remove(self, *, force: bool) -> None:
+        assert force
+        self.engine.rows.remove(self)
+
+
+def name_is_taken(name: str) -> APIError:
+    explanation = f'Conflict. The container name "/{name}" is already in use by container "{ID}".'
+    return APIError("409 Client Error", explanation=explanation)
+
+
+def test_provide__another_run_made_the_container_meanwhile__is_that_one() -> None:
+    def be_slower(engine: Engine, options: dict[str, Any]) -> None:
+        engine.rows.append(Row(engine, "ours", options))
+        raise name_is_taken(options["name"])
+
+    engine = Engine(be_slower)
+    container = Siblings(engine, own_container()).provide("churn", port=None, kept_port=None, tags={})
+    assert engine.rows == [container]
+    assert container.status == "running"
+
+
+def test_provide__a_stranger_has_the_name__is_not_ours_and_says_what_helps() -> None:
+    def refuse(_: Engine, options: dict[str, Any]) -> None:
+        raise name_is_taken(options["name"])
+
+    with pytest.raises(NotOurs, match="mlaz-churn") as caught:
+        Siblings(Engine(refuse), own_container()).provide("churn", port=None, kept_port=None, tags={})
+    assert "take-over" not in caught.value.remedy_text, "no word of ours makes a stranger's container ours"
+    assert "docker rm mlaz-churn" in caught.value.remedy_text
+
+
+def test_errand__step_is_killed_in_it__ends_and_goes_by_itself() -> None:
+    engine = Engine()
+    with Siblings(engine, own_container()).errand("snapshot") as errand:
+        assert errand.options["auto_remove"] is True
+        assert (errand.options["entrypoint"], errand.options["command"]) == (["/bin/sleep"], ["86400"])
+    assert engine.rows == []
+
+
+def test_errand__engine_cannot_remove_it__its_answer_counts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Row, *, force: bool) -> None:
+        raise APIError("500 Server Error", explanation="device or resource busy")
+
+    monkeypatch.setattr(Row, "remove", fail)
+    with Siblings(Engine(), own_container()).errand("snapshot") as errand:
+        answer = errand.status
+    assert answer == "running"
 
 
 # --- the sibling's side ----------------------------------------------------------------------------------------------

@@ -29,6 +29,13 @@ REFUSED = """error: Request failed after 3 retries in 10.6s
   cause: tcp connect error
   cause: Connection refused (os error 111)
 """
+UNTRUSTED = """error: Failed to fetch: https://feed.example/simple/numpy/
+  cause: error sending request for url (https://feed.example/simple/numpy/)
+  cause: client error (Connect)
+  cause: invalid peer certificate: UnknownIssuer
+
+hint: Consider enabling use of system TLS certificates with the `--system-certs` command-line flag
+"""
 DENIED = """error: No solution found when resolving dependencies
   cause: Because alpha was not found in the package registry and you require alpha, we can conclude that your requirements are unsatisfiable.
 
@@ -55,6 +62,18 @@ def test_read_resolution__not_the_models_fault__raised_with_uvs_words(messages, 
     with pytest.raises(kind) as raised:
         answer(messages)
     assert raised.value.log == messages.strip()
+
+
+def test_read_resolution__index_cannot_be_read__says_why_and_what_helps():
+    with pytest.raises(PackageIndexUnreachable) as refused:
+        answer(REFUSED)
+    assert refused.value.what == (
+        "The package index could not be read (https://feed.example/simple): Connection refused (os error 111)."
+    )
+    with pytest.raises(PackageIndexUnreachable) as untrusted:
+        answer(UNTRUSTED)
+    assert untrusted.value.what.endswith(": invalid peer certificate: UnknownIssuer.")
+    assert untrusted.value.remedy_text.startswith("Set SSL_CERT_FILE")
 
 
 def test_read_resolution__ended_by_us__index_unreachable():

@@ -7,6 +7,7 @@ from mlaz_ci.checks.kept_lock import render_kept_lock
 from mlaz_ci.errors import (
     ConfigurationError,
     ModelNotServable,
+    PackageIndexUnreachable,
     PythonNotAvailable,
     RequirementsConflict,
     UnsafeIndexUrl,
@@ -254,3 +255,13 @@ def test_raise_on_errors__several__all_are_listed_and_the_gravest_names_the_clas
     with pytest.raises(UnsafeIndexUrl) as raised:
         raise_on_errors([finding("no-pyfunc-flavor", "One."), finding("index-url-with-credentials", "Two.")])
     assert str(raised.value) == "2 checks failed:\n- One. Mend it.\n- Two. Mend it."
+
+
+def test_examine__index_is_down_and_the_model_is_wrong_too__the_model_is_told_first():
+    down = shelf(failure=PackageIndexUnreachable("The package index could not be read (https://feed.example/simple)."))
+    examination = diagnose("mlflow==2.22.0", flavors={"sklearn": {}}, resolver=down)
+    assert set(errors(examination)) == {"no-pyfunc-flavor"}
+    assert examination.lock is None
+    assert "could not be read" in found(examination, "requirements-not-resolved").what
+    with pytest.raises(PackageIndexUnreachable):
+        diagnose("mlflow==2.22.0", resolver=down)

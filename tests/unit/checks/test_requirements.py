@@ -74,7 +74,9 @@ def test_wheel__package_has_only_a_source_archive__remedy_is_build_from_source_a
 
 def test_wheel__never_had_one__remedy_is_build_from_source_alone():
     finding = errors(diagnose("mlflow==2.22.0", "homegrown==1.0"))["package-without-wheel"]
-    assert finding.remedy == "`build-from-source: true` builds it, in surroundings without secrets."
+    assert finding.remedy == (
+        "`build-from-source: true` builds it; its code can then read the package index's login, and no other secret."
+    )
 
 
 def test_wheel__build_from_source_asked_for__resolves():

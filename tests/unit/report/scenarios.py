@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from mlaz_ci.errors import ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.errors import ModelNotServable, ServiceStartFailed, SmokeTestFailed
 from mlaz_ci.models import (
     Command,
     DeploymentFacts,
@@ -109,6 +110,19 @@ DRY_RUN = Outcome(
     plan=("fetch the model diabetes/3, 1.2 MB", 'start deployment "g2" of service "diabetes", without traffic'),
 )
 
+PLANNED_REDEPLOY = Outcome(
+    command=Command.DEPLOY,
+    status=Status.PLANNED,
+    target=Target.LOCAL,
+    service_name="diabetes",
+    deployment_name="g2",
+    scoring_uri=URI,
+    model_label="diabetes/4",
+    model_version="4",
+    previous_model_version="3",
+    plan=("fetch the model diabetes/4, 1.2 MB",),
+)
+
 DOCTOR = Outcome(
     command=Command.DOCTOR,
     status=Status.PASSED,
@@ -137,6 +151,20 @@ STATUS = Outcome(
     model_label="diabetes/3",
     model_version="3",
     service=SERVICE,
+)
+
+_AFTER_A_FAILED_DEPLOY = replace(
+    SERVICE,
+    state=ServiceState.FAILED,
+    deployments=(
+        replace(SERVICE.deployments[0], name="g1", model_label="diabetes/2", state=ServiceState.STOPPED),
+        replace(SERVICE.deployments[0], state=ServiceState.FAILED, detail="the machine was restarted"),
+        replace(SERVICE.deployments[0], name="g3", state=ServiceState.FAILED, detail="ImportError: no xgboost"),
+    ),
+)
+
+STATUS_FAILED = replace(
+    STATUS, status=Status.FAILED, service=_AFTER_A_FAILED_DEPLOY, notes=("Reason: the machine was restarted.",)
 )
 
 UNHEALTHY = Outcome(
@@ -172,9 +200,25 @@ SMOKE_TEST_FAILED = Failure(
     timings=(Timing(phase="smoke test", duration_s=2.0),),
 )
 
+_NO_PYFUNC = Finding(
+    code="no-pyfunc-flavor",
+    severity=Severity.ERROR,
+    what="The model has no python_function flavor; its flavors are: sklearn.",
+    usually="It was logged by a tool that writes only its native flavor.",
+    remedy="Log it with `mlflow.<flavor>.log_model`.",
+)
+
+CHECK_FAILED = Failure(
+    error=ModelNotServable(_NO_PYFUNC.what, usually=_NO_PYFUNC.usually, remedy=_NO_PYFUNC.remedy),
+    command=Command.DEPLOY,
+    target=Target.LOCAL,
+    service_name="diabetes",
+    findings=(DOCTOR.findings[0], _NO_PYFUNC),
+)
+
 START_FAILED = Failure(
     error=ServiceStartFailed(
-        'Deployment "g1" of service "diabetes" is failed: it ended with exit code 3',
+        'Deployment "g1" of service "diabetes" did not start: it ended with exit code 3',
         usually="The model needs the module xgboost, which is not in its requirements.",
         remedy="Log the model again with it in `extra_pip_requirements`.",
         log="\x1b[31mModuleNotFoundError\x1b[0m: No module named 'xgboost'\r\n</pre><b>&\r\n",

@@ -28,7 +28,7 @@ def test_render_annotations__status_of_a_bad_service__says_why_the_step_is_red()
 
 def test_render_annotations__failure__has_cause_and_remedy_and_no_log() -> None:
     text = (
-        'Deployment "g1" of service "diabetes" is failed: it ended with exit code 3\n'
+        'Deployment "g1" of service "diabetes" did not start: it ended with exit code 3\n'
         "Usually: The model needs the module xgboost, which is not in its requirements.\n"
         "Log the model again with it in `extra_pip_requirements`."
     )

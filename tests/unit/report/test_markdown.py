@@ -147,7 +147,7 @@ def test_render_summary__hostile_values_everywhere__has_the_elements_it_has_with
 
 
 def _summary_elements(value: str) -> list[str]:
-    finding = Finding(code=value, severity=Severity.ERROR, what=value, usually=value, remedy=value)
+    finding = Finding(code=value, severity=Severity.WARNING, what=value, usually=value, remedy=value)
     mutation = Mutation(at=scenarios.NOON, what=value, subject=value)
     failure = replace(
         scenarios.SMOKE_TEST_FAILED,

@@ -102,6 +102,31 @@ TEXTS = [
         id="dry run",
     ),
     pytest.param(
+        scenarios.PLANNED_REDEPLOY,
+        """\
+            ### mlaz-ci deploy
+
+            **planned&#58; service "diabetes" on local**
+
+            |  |  |
+            |---|---|
+            | Scoring URI | <code>http&#58;//localhost&#58;31311/score</code> |
+            | Model | <code>diabetes/4</code> |
+            | Model now | <code>3</code> |
+
+            Call it:
+
+            <pre>
+            curl -sS http://localhost:31311/score -H 'Content-Type: application/json' -d @request.json
+            </pre>
+
+            Would do, in this order:
+
+            1. fetch the model diabetes/4, 1.2 MB
+            """,
+        id="dry run of a redeploy",
+    ),
+    pytest.param(
         scenarios.DOCTOR,
         """\
             ### mlaz-ci doctor
@@ -145,6 +170,30 @@ TEXTS = [
             </pre>
             """,
         id="status",
+    ),
+    pytest.param(
+        scenarios.STATUS_FAILED,
+        """\
+            ### mlaz-ci status
+
+            **failed&#58; service "diabetes" on local**
+
+            It exists and does not run; <code>deploy</code> makes it anew.
+
+            - Reason&#58; the machine was restarted.
+
+            |  |  |
+            |---|---|
+            | Scoring URI | <code>http&#58;//localhost&#58;31311/score</code> |
+            | Model | <code>diabetes/3</code> |
+            | Deployment | <code>g2</code> |
+            | State | failed |
+            | Created | 2026-08-17 12&#58;00&#58;00 UTC (3 hours ago) |
+            | Owner | <code>repository 42</code> |
+            | Rollback to | <code>g1 (diabetes/2)</code> |
+            | No traffic | <code>g3 (ImportError&#58; no xgboost)</code> |
+            """,
+        id="status failed",
     ),
     pytest.param(
         scenarios.UNHEALTHY,
@@ -240,13 +289,38 @@ TEXTS = [
         id="smoke test failed",
     ),
     pytest.param(
+        scenarios.CHECK_FAILED,
+        """\
+            ### mlaz-ci deploy
+
+            **failed&#58; deploy of service "diabetes" on local**
+
+            The model has no python&#95;function flavor; its flavors are&#58; sklearn.
+
+            **Usually:** It was logged by a tool that writes only its native flavor.
+
+            **What to do:** Log it with <code>mlflow.&#60;flavor&#62;.log&#95;model</code>.
+
+            Nothing was changed.
+
+            docs/contract.md: <code>model-not-servable</code>
+
+            Findings:
+
+            |  | Check | What | Cause and remedy |
+            |---|---|---|---|
+            | notice | <code>no-input-example</code> | The model has no input example. |  |
+            """,
+        id="check failed",
+    ),
+    pytest.param(
         scenarios.START_FAILED,
         """\
             ### mlaz-ci deploy
 
             **failed&#58; deploy of service "diabetes" on local**
 
-            Deployment "g1" of service "diabetes" is failed&#58; it ended with exit code 3
+            Deployment "g1" of service "diabetes" did not start&#58; it ended with exit code 3
 
             <details>
             <summary>Log</summary>

@@ -69,6 +69,22 @@ TEXTS = [
         id="dry run",
     ),
     pytest.param(
+        scenarios.PLANNED_REDEPLOY,
+        """\
+            planned: service "diabetes" on local
+
+              scoring URI  http://localhost:31311/score
+              model        diabetes/4
+              model now    3
+
+              curl -sS http://localhost:31311/score -H 'Content-Type: application/json' -d @request.json
+
+            Would do, in this order:
+              1. fetch the model diabetes/4, 1.2 MB
+            """,
+        id="dry run of a redeploy",
+    ),
+    pytest.param(
         scenarios.DOCTOR,
         """\
             passed: diabetes/3 on local
@@ -98,6 +114,26 @@ TEXTS = [
               curl -sS http://localhost:31311/score -H 'Content-Type: application/json' -d @request.json
             """,
         id="status",
+    ),
+    pytest.param(
+        scenarios.STATUS_FAILED,
+        """\
+            failed: service "diabetes" on local
+
+            It exists and does not run; `deploy` makes it anew.
+
+            Reason: the machine was restarted.
+
+              scoring URI  http://localhost:31311/score
+              model        diabetes/3
+              deployment   g2
+              state        failed
+              created      2026-08-17 12:00:00 UTC (3 hours ago)
+              owner        repository 42
+              rollback to  g1 (diabetes/2)
+              no traffic   g3 (ImportError: no xgboost)
+            """,
+        id="status failed",
     ),
     pytest.param(
         scenarios.UNHEALTHY,
@@ -152,11 +188,25 @@ TEXTS = [
         id="smoke test failed",
     ),
     pytest.param(
+        scenarios.CHECK_FAILED,
+        """\
+            failed: deploy of service "diabetes" on local
+
+            The model has no python_function flavor; its flavors are: sklearn.
+            Usually: It was logged by a tool that writes only its native flavor.
+            What to do: Log it with `mlflow.<flavor>.log_model`.
+            Nothing was changed.   [docs/contract.md: model-not-servable]
+
+            notice no-input-example: The model has no input example.
+            """,
+        id="check failed",
+    ),
+    pytest.param(
         scenarios.START_FAILED,
         """\
             failed: deploy of service "diabetes" on local
 
-            Deployment "g1" of service "diabetes" is failed: it ended with exit code 3
+            Deployment "g1" of service "diabetes" did not start: it ended with exit code 3
             Usually: The model needs the module xgboost, which is not in its requirements.
             What to do: Log the model again with it in `extra_pip_requirements`.
             Nothing was changed.   [docs/contract.md: service-start-failed]
