@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -144,9 +145,11 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
 
 def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
     from mlaz_ci.adapters.azureml_v1 import WebServices
+    from mlaz_ci.adapters.identity import v1_authentication
 
     credential, door = _workspace(around, request)
-    services = WebServices(door, credential, around.clock, around.platform, request.target)
+    authentication = partial(v1_authentication, credential)
+    services = WebServices(door, authentication, around.clock, around.platform, request.target)
     return replace(
         _azure_ports(around, request, door, services), registry=services, in_place=services, clusters=services
     )
