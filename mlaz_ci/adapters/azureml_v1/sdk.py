@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
-from mlaz_ci.errors import AzureUnreachable, MlazError, NotInThisVersion
+from mlaz_ci.errors import AzureUnreachable, ClientNotInstalled, MlazError
 from mlaz_ci.refusals import read_told, refusal_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Sdk:
                     self._workspace = self._make_workspace()
                 yield self._workspace
             except ImportError as error:
-                raise NotInThisVersion(
+                raise ClientNotInstalled(
                     "Targets aci and aks need azureml-core, which is not installed here.",
                     usually="mlaz-ci was installed without what these targets are driven with.",
                     remedy="Use the action, whose image has it, or install azureml-core beside mlaz-ci.",
