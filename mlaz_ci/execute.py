@@ -54,6 +54,7 @@ from mlaz_ci.ports import (
     Clusters,
     Endpoints,
     InPlace,
+    Legacy,
     ModelRegistry,
     ModelStore,
     Platform,
@@ -81,6 +82,7 @@ class Ports:
     endpoints: Endpoints | None = None
     clusters: Clusters | None = None
     premises: Premises | None = None
+    legacy: Legacy | None = None
     """None are those that the target's rules never plan for."""
 
 

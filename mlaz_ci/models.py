@@ -428,6 +428,8 @@ class Request:
     shape: Shape = LocalShape()
     tags: Mapping[str, str] = field(default_factory=dict)
     base_image: str | None = None
+    azureml_environment: str | None = None
+    """An environment that exists, as it was given, instead of one made of the lock."""
     strategy: Strategy = Strategy.REPLACE
     canary_percent: int = 10
     endpoint: EndpointUse = EndpointUse.CREATE
@@ -622,6 +624,8 @@ class Outcome:
     smoke_test: ScoreResponse | None = None
     smoke_request: ScoreRequest | None = None
     response: ScoreResponse | None = None
+    document: str | None = None
+    """A text that was asked for, to be printed as it is."""
     service: ServiceFacts | None = None
     lock_hash: str | None = None
     notes: tuple[str, ...] = ()

@@ -225,6 +225,14 @@ class Clusters(Protocol):
         ...
 
 
+class Legacy(Protocol):
+    """The v1 services of the workspace, as they are to be read for a move."""
+
+    def migration(self, service_name: str) -> str:
+        """The config and the workflow of its successor. Raises ServiceNotFound."""
+        ...
+
+
 class Premises(Protocol):
     """Looks at what Azure would refuse late: the workspace's switches, roles, quota, computes. Changes nothing."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mlaz_ci.errors import FileNotFound, InvalidConfigFile, NotInThisVersion
+from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
 from mlaz_ci.inputs import ConfigFile, Origin, origin_from_environ, parse_config, parse_request, secrets_of
 from mlaz_ci.models import Request, SignIn
@@ -144,18 +145,26 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
 
 
 def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
+    _need("azure.identity", "azure-identity", request)
+    _need("azureml.core", "azureml-core", request)
     from mlaz_ci.adapters.azureml_v1 import WebServices
     from mlaz_ci.adapters.identity import v1_authentication
+    from mlaz_ci.adapters.v1_reader import V1Reader
 
     credential, door = _workspace(around, request)
     authentication = partial(v1_authentication, credential)
     services = WebServices(door, authentication, around.clock, around.platform, request.target)
     return replace(
-        _azure_ports(around, request, door, services), registry=services, in_place=services, clusters=services
+        _azure_ports(around, request, door, services),
+        registry=services,
+        in_place=services,
+        clusters=services,
+        legacy=V1Reader(door),
     )
 
 
 def _online_endpoint_ports(around: _Surroundings, request: Request) -> Ports:
+    _need("azure.identity", "azure-identity", request)
     from mlaz_ci.adapters.azure_arm import OnlineEndpoints
 
     _, door = _workspace(around, request)
@@ -191,6 +200,18 @@ def _workspace(around: _Surroundings, request: Request) -> tuple[Credential, Wor
         check_subscription(credential, subscription_id, clock)
 
     return credential, WorkspaceDoor(wire, request.workspace, CLOUDS[cloud], explain=explain)
+
+
+def _need(module: str, package: str, request: Request) -> None:
+    """A laptop that only serves locally has no client of Azure. Raises ClientNotInstalled."""
+    try:
+        found = importlib.util.find_spec(module)
+    except ImportError:
+        found = None
+    if found is None:
+        raise ClientNotInstalled(
+            f"`target: {request.target}` needs the Python package {package}, which is not installed here."
+        )
 
 
 _PORTS: Final[Mapping[Side, Callable[[_Surroundings, Request], Ports]]] = {

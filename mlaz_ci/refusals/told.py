@@ -20,6 +20,7 @@ from mlaz_ci.report.text import clip, one_line
 _SHOWN_CHARS: Final = 2_000
 _MAX_CHARS: Final = 200_000
 _MAX_DEPTH: Final = 8
+_MAX_CODE_CHARS: Final = 200
 _CORRELATION_HEADERS: Final = ("x-ms-correlation-request-id", "x-ms-request-id", "x-request-id", "request-id")
 _BYTES: Final = re.compile(r"Content: (b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\")", re.DOTALL)
 _STATUS: Final = re.compile(r"Response Code: (\d{3})")
@@ -70,11 +71,10 @@ def read_told(text: str, *, status: int | None = None, headers: Mapping[str, str
     value = _json_in(text)
     if status is None and (quoted := _STATUS.search(text)):
         status = int(quoted[1])
-    if value is None:
-        parts = tuple(_parts_of_text(text))
-    else:
-        parts = tuple(dict.fromkeys(_parts(value, _MAX_DEPTH)))
-        found += [each for each in (_correlation(value),) if each]
+    said = _parts_of_text(text) if value is None else _parts(value, _MAX_DEPTH)
+    parts = tuple(dict.fromkeys((one_line(code)[:_MAX_CODE_CHARS], message) for code, message in said))
+    if value is not None and (told := _correlation(value)):
+        found.append(told)
     if not parts and (code := lower.get("x-ms-error-code")):
         parts = ((code, ""),)
     return Told(parts=parts, status=status, correlation_id=one_line(found[0])[:200] if found else None)

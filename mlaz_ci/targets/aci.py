@@ -8,6 +8,7 @@ from mlaz_ci.errors import InapplicableInput
 from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import in_place
+from mlaz_ci.targets.finishing import finish_in_place
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.in_place import plan_cleanup as plan_cleanup
 from mlaz_ci.targets.in_place import plan_rollback as plan_rollback
@@ -21,6 +22,7 @@ from mlaz_ci.targets.v1_keys import ACI
 from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
+plan_finish = finish_in_place
 findings: tuple[Finding, ...] = (retirement("aci", "managed"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {

@@ -9,7 +9,8 @@ from mlaz_ci.errors import InapplicableInput, InvalidConfigFile, MissingInput
 from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import in_place
-from mlaz_ci.targets.clusters import read_cluster
+from mlaz_ci.targets.clusters import checked_cluster
+from mlaz_ci.targets.finishing import finish_in_place
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.in_place import plan_cleanup as plan_cleanup
 from mlaz_ci.targets.in_place import plan_rollback as plan_rollback
@@ -23,6 +24,7 @@ from mlaz_ci.targets.v1_keys import AKS
 from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
+plan_finish = finish_in_place
 findings: tuple[Finding, ...] = (retirement("aks", "kubernetes"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {
@@ -44,7 +46,6 @@ def shape(given: Given) -> AzureShape:
     auth = auth_of(given.given_choice("auth", AuthMode), section)
     if auth is not None and auth not in _AUTH:
         raise InapplicableInput(f"`auth: {auth}` cannot be had on target aks, whose services know {', '.join(_AUTH)}.")
-    compute, cluster = read_cluster(given.section("compute")) if given.section("compute") else (None, None)
     in_section = section.pop("compute_target_name", None)
     instances, count = section.pop("num_replicas", None), given.given_number("instance-count")
     _check_scaling(section, instances if count is None else int(count))
@@ -55,8 +56,8 @@ def shape(given: Given) -> AzureShape:
     return AzureShape(
         cpu_cores=given.given_number("cpu-cores") or cpu_cores,
         memory_gb=given.given_number("memory-gb") or memory_gb,
-        compute=given.text("compute") or compute or in_section,
-        cluster=cluster,
+        compute=given.text("compute") or in_section,
+        cluster=checked_cluster(given.cluster),
         auth=auth,
         instance_count=instances if count is None else int(count),
         enable_app_insights=insights if given_insights is None else given_insights,

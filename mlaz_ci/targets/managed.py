@@ -12,13 +12,15 @@ from mlaz_ci.targets.beside import plan_deploy as plan_deploy
 from mlaz_ci.targets.beside import plan_promote as plan_promote
 from mlaz_ci.targets.beside import plan_reject as plan_reject
 from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
-from mlaz_ci.targets.instance_types import instance_type_for
+from mlaz_ci.targets.instance_types import instance_type_for as instance_type_for
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
+plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA)
@@ -63,8 +65,8 @@ def _instance_type(given: Given) -> str | None:
     cores, memory_gb = given.given_number("cpu-cores"), given.given_number("memory-gb")
     if cores is None and memory_gb is None:
         return None
-    if fitting := instance_type_for(cores, memory_gb):
-        return fitting
+    if found := instance_type_for(cores, memory_gb):
+        return found
     raise MissingInput(
         f"No VM size is known for {cores or 'any'} cores and {memory_gb or 'any'} GB.",
         usually="Microsoft's table from cores and memory to VM sizes ends at 4 cores and 16 GB.",

@@ -136,7 +136,7 @@ class Wire:
 
     def _send(self, asked: _Question) -> tuple[Answer | None, Exception | None, bool]:
         """(answer, why there is none, whether the request may have arrived)."""
-        from azure.core.exceptions import AzureError, ServiceRequestError
+        from azure.core.exceptions import AzureError
         from azure.core.rest import HttpRequest
 
         sent: dict[str, Any] = {"content": asked.content} if asked.body is None else {"json": asked.body}
@@ -145,7 +145,7 @@ class Wire:
             response = self._pipeline(asked.scope).run(request).http_response
             read = response.read()
         except AzureError as error:
-            return None, error, not isinstance(error, ServiceRequestError)
+            return None, error, _may_have_arrived(error)
         lower = {str(name).lower(): str(value) for name, value in response.headers.items()}
         return Answer(status=response.status_code, headers=lower, content=read or b""), None, True
 
@@ -176,6 +176,31 @@ class Wire:
         why = f"{answer.status} from a gateway" if answer else one_line(clip(str(trouble), _SHOWN_CHARS))
         kind = AzureUnreachable if may_repeat else EffectUnknown
         return kind(f"Azure could not {doing}: no answer from {host}: {why}")
+
+
+def _may_have_arrived(error: BaseException) -> bool:
+    """False only where no connection came about. azure-core's own word for that also covers one that broke behind a proxy,
+    which urllib3 calls "Unable to connect to proxy" whatever was sent by then.
+    """
+    never = (
+        "NewConnectionError",
+        "NameResolutionError",
+        "ConnectTimeoutError",
+        "ConnectTimeout",
+        "SSLCertVerificationError",
+    )
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, BaseException) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if type(each).__name__ in never:
+            return False
+        waiting += [each.__cause__, each.__context__, getattr(each, "inner_exception", None)]
+        waiting += [getattr(each, "reason", None), getattr(each, "original_error", None), *each.args]
+    return True
 
 
 def retry_after_s(answer: Answer, now: datetime) -> float | None:
