@@ -9,7 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.azure import backends, environments
+from tests.azure import backends, conda, environments, webservices
+from tests.azure.arm import deployments
 from tests.azure.inference import InferenceServer
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 
@@ -46,7 +47,13 @@ def _report(azure: Emulator, told: int, *, verbose: bool) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.no_serving:
+        try:
+            conda.uv_command()
+        except FileNotFoundError as error:
+            parser.error(f"{error}, or pass --no-serving")
     folder: Path = options.folder.resolve()
     (folder / "home").mkdir(parents=True, exist_ok=True)
     stopped = threading.Event()
@@ -58,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
             server = InferenceServer()
             azure.cloud.live(backends.Serving).backend = server
             azure.cloud.live(environments.Building).builder = server.environments
+            deployments.resume(azure.cloud)
+            webservices.resume(azure.cloud)
         _print_environment(azure)
         told = 0
         while not stopped.wait(_SAVE_EVERY_S):

@@ -96,6 +96,18 @@ KINDS = dict(
             "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '{thumbprint}'].",
         ),
         _kind(
+            1000502,
+            "invalid_client",
+            401,
+            "The provided certificate is not within its specified validity window.",
+        ),
+        _kind(
+            700023,
+            "invalid_client",
+            401,
+            "Client assertion audience claim does not match Realm issuer. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .",
+        ),
+        _kind(
             50027,
             "invalid_request",
             400,

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.azure import aadsts, jwt, world
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.molds import Mold, misfit, number
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
 
@@ -26,6 +27,13 @@ TOKEN_LIFETIME_S = 3599
 CLOCK_SKEW_S = 300
 ISSUER = "https://sts.windows.net/{tenant}/"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def _is_audience(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(entry, str) for entry in value))
+
+
+_CLAIMS: Mold = {"iss": str, "sub": str, "aud": _is_audience, "exp": number, "nbf": number}
 
 room = Room("entra", host=HOST)
 
@@ -211,7 +219,7 @@ def post_token(request: Request, params: Params, cloud: Cloud) -> Response:
     if not app.enabled:
         raise _refused(cloud, 7000112, app=app.client_id, name=app.name)
     audience = _audience(cloud, form, tenant)
-    _check_credential(cloud, app, form, f"https://{HOST}/{params['tenant']}", tenant)
+    _check_credential(cloud, app, form)
     token = issue_token(cloud, client_id=app.client_id, object_id=app.object_id, tenant_id=tenant, audience=audience)
     lifetime_s = directory.token_lifetime_s
     body: dict[str, Any] = {
@@ -242,7 +250,7 @@ def _audience(cloud: Cloud, form: dict[str, str], tenant: str) -> str:
     return resource
 
 
-def _check_credential(cloud: Cloud, app: App, form: dict[str, str], endpoint: str, tenant: str) -> None:
+def _check_credential(cloud: Cloud, app: App, form: dict[str, str]) -> None:
     if "client_secret" in form:
         _check_secret(cloud, app, form["client_secret"])
         return
@@ -252,6 +260,8 @@ def _check_credential(cloud: Cloud, app: App, form: dict[str, str], endpoint: st
         token = jwt.parse(form["client_assertion"])
     except jwt.BadToken:
         raise _refused(cloud, 50027) from None
+    if misfit(token.claims, _CLAIMS) or misfit(token.header, {"x5t": str, "x5t#S256": str, "kid": str}):
+        raise _refused(cloud, 50027)
     if token.claims.get("iss") == app.client_id:
         _check_certificate(cloud, app, token)
     else:
@@ -269,7 +279,7 @@ def _check_secret(cloud: Cloud, app: App, value: str) -> None:
 
 def _check_times(cloud: Cloud, token: jwt.Token) -> None:
     now_s = cloud.clock.now_s()
-    expires_s, valid_from_s = float(token.claims.get("exp", 0)), float(token.claims.get("nbf", 0))
+    expires_s, valid_from_s = float(token.claims.get("exp") or 0), float(token.claims.get("nbf") or 0)
     if now_s > expires_s + CLOCK_SKEW_S or now_s < valid_from_s - CLOCK_SKEW_S:
         raise _refused(cloud, 700024, now=_moment(now_s), valid_from=_moment(valid_from_s), expires=_moment(expires_s))
 
@@ -290,9 +300,22 @@ def _check_certificate(cloud: Cloud, app: App, token: jwt.Token) -> None:
                 jwt.check(token, key)
             except jwt.BadToken:
                 break
+            _check_realm(cloud, app, token)
+            now = dt.datetime.fromtimestamp(cloud.clock.now_s(), dt.UTC)
+            if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+                raise _refused(cloud, 1000502)
             _check_times(cloud, token)
             return
     raise _refused(cloud, 700027, thumbprint=presented.hex().upper())
+
+
+def _check_realm(cloud: Cloud, app: App, token: jwt.Token) -> None:
+    """The assertion is made for this tenant's token endpoint, or for its issuer: one for another is no use here."""
+    audience = str(token.claims.get("aud", ""))
+    names = (app.tenant_id, cloud.state(Directory).tenants[app.tenant_id])
+    ends = ("v2.0", "oauth2/v2.0/token", "oauth2/token")
+    if audience.rstrip("/").lower() not in {f"https://{HOST}/{name}/{end}" for name in names for end in ends}:
+        raise _refused(cloud, 700023)
 
 
 def _thumbprint(token: jwt.Token) -> bytes:

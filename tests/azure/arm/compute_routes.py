@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.azure import world
 from tests.azure.access import MACHINE_LEARNING, require_token
-from tests.azure.arm import answers, operations, policies, versions
+from tests.azure.arm import answers, bodies, operations, policies, versions
 from tests.azure.arm.computes import CLUSTERS, Compute, Computes, find, refusal, rendered
-from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_reachable, visit
+from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_location, require_reachable, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -53,7 +53,7 @@ _KUBERNETES_DEFAULTS: dict[str, Any] = {"namespace": "default", "extensionInstan
 @room.get(LIST, api_versions=versions.COMPUTES)
 def list_computes(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/read")
-    return found.reply({"value": _all(found)})
+    return found.reply(found.page(_all(found)))
 
 
 def _all(found: Visit) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def _all(found: Visit) -> list[dict[str, Any]]:
 @room.get(ONE, api_versions=versions.COMPUTES)
 def get_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/read")
-    return found.reply(rendered(find(found, params["compute"]), found.version, cloud))
+    return found.reply(rendered(find(found, params["compute"], polls=True), found.version, cloud))
 
 
 def _regional_visit(request: Request, params: Params, cloud: Cloud) -> Visit:
@@ -89,7 +89,7 @@ def list_computes_regionally(request: Request, params: Params, cloud: Cloud) -> 
 @regional.get("/rp/workspaces" + ONE)
 def get_compute_regionally(request: Request, params: Params, cloud: Cloud) -> Response:
     found = _regional_visit(request, params, cloud)
-    return found.reply(rendered(find(found, params["compute"]), "2020-02-02", cloud))
+    return found.reply(rendered(find(found, params["compute"], polls=True), "2020-02-02", cloud))
 
 
 def _checked(found: Visit, name: str, properties: dict[str, Any]) -> None:
@@ -109,11 +109,12 @@ def _checked(found: Visit, name: str, properties: dict[str, Any]) -> None:
 def put_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/write")
     name = params["compute"]
-    body = policies.applied(cloud, f"{found.workspace.id}/computes/{name}", request.json())
+    body = policies.applied(cloud, f"{found.workspace.id}/computes/{name}", bodies.read(request, bodies.COMPUTE))
     properties = body.get("properties") or {}
     _checked(found, name, properties)
     state = cloud.state(Computes)
     existing = state.get(found.workspace.key, name)
+    require_location(found, body, existing and existing.region, name)
     if existing is not None:
         existing.operation.look(cloud)
         if not existing.operation.is_over:
@@ -143,7 +144,12 @@ def _made(found: Visit, name: str, body: dict[str, Any], existing: Compute | Non
         is_attached=bool(properties.get("resourceId")),
         properties={**defaults, **(properties.get("properties") or {})},
         tags=dict(body.get("tags") or {}),
-        identity=identity and {"type": identity["type"], "principalId": cloud.new_id(), "tenantId": world.TENANT_ID},
+        identity=identity
+        and {
+            "type": identity.get("type", "SystemAssigned"),
+            "principalId": cloud.new_id(),
+            "tenantId": world.TENANT_ID,
+        },
         description=properties.get("description"),
         created=existing.created if existing else now,
         modified=now,

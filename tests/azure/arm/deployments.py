@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.azure.arm import answers, endpoints, operations, quotas, services
-from tests.azure.arm.workspaces import Key, Visit
+from tests.azure.arm.workspaces import Key, Visit, Workspaces
 from tests.azure.backends import Serving
 from tests.azure.clock import iso8601
 from tests.azure.routing import Params
@@ -27,7 +27,9 @@ class Deployment:
     name: str
     is_kubernetes: bool
     instance_type: str
+    # What was asked for last; what runs is `instances`, which follows when the operation has succeeded.
     capacity: int
+    instances: int = 0
     tags: dict[str, str]
     # The properties as they are shown, but for those the service itself keeps.
     properties: dict[str, Any]
@@ -79,11 +81,17 @@ class Deployment:
                 self.serving = serving
             return
         self.has_succeeded = True
+        self.instances = self._most_instances()
         if serving:
             if self.serving:
                 cloud.live(Serving).end(self.serving)
             self.serving = serving
         self._fill()
+
+    def _most_instances(self) -> int:
+        scale = self.properties["scaleSettings"]
+        scales_itself = self.is_kubernetes and scale["scaleType"] == "TargetUtilization"
+        return int(scale.get("maxInstances") or 1) if scales_itself else self.capacity
 
     def _fill(self) -> None:
         """The defaults that show once the service has settled."""
@@ -120,6 +128,15 @@ class Deployments:
             endpoint.deployments.pop(deployment.name.lower(), None)
             for shares in (endpoint.traffic, endpoint.mirror_traffic):
                 shares.pop(deployment.name, None)
+
+
+def resume(cloud: Cloud) -> None:
+    """Starts again what served, or was starting, when this state was saved; its processes ended with the emulator."""
+    for deployment in cloud.state(Deployments).by_key.values():
+        workspace = cloud.state(Workspaces).by_key[deployment.workspace]
+        for moment in ("serving", "starting"):
+            if getattr(deployment, moment) is not None:
+                setattr(deployment, moment, services.start(cloud, workspace, deployment))
 
 
 def rendered(deployment: Deployment, version: str, cloud: Cloud) -> dict[str, Any]:

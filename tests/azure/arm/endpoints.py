@@ -65,6 +65,9 @@ class Endpoint:
     def kind(self) -> str:
         return "K8S" if self.is_kubernetes else "Managed"
 
+    def is_gone(self, cloud: Cloud) -> bool:
+        return cloud.state(Endpoints).get(self.workspace, self.name) is not self
+
     def is_ready(self, cloud: Cloud) -> bool:
         return True
 
@@ -149,16 +152,23 @@ class Endpoints:
 
 
 def identity_of(endpoint: Endpoint | None, asked: dict[str, Any]) -> dict[str, Any]:
-    kind = asked.get("type", "SystemAssigned")
-    seed = hashlib.md5((endpoint.id if endpoint else "").encode()).hexdigest()
-    principal = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-8{seed[17:20]}-{seed[20:]}"
+    kind = asked.get("type") or "SystemAssigned"
+    # As recorded: without one of the system's own, its principal is all zeros.
+    is_own = "systemassigned" in kind.lower().replace(" ", "")
+    principal = _guid(endpoint.id if endpoint else "") if is_own else "00000000-0000-0000-0000-000000000000"
     identity: dict[str, Any] = {"type": kind, "principalId": principal, "tenantId": world.TENANT_ID}
     if asked.get("userAssignedIdentities"):
-        identity["principalId"] = "00000000-0000-0000-0000-000000000000"
         identity["userAssignedIdentities"] = {
-            name: {"principalId": principal, "clientId": principal} for name in asked["userAssignedIdentities"]
+            name: {"principalId": _guid(f"{name}/principal"), "clientId": _guid(f"{name}/client")}
+            for name in asked["userAssignedIdentities"]
         }
     return identity
+
+
+def _guid(of: str) -> str:
+    """The same for the same thing, in every cloud."""
+    seed = hashlib.md5(of.lower().encode()).hexdigest()
+    return f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-8{seed[17:20]}-{seed[20:]}"
 
 
 def rendered(endpoint: Endpoint, version: str, cloud: Cloud) -> dict[str, Any]:
