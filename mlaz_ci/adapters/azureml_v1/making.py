@@ -208,9 +208,9 @@ def _uploaded_config(environment: Any, script: Script) -> Any:
 
         def _build_environment_image_request(
             self,
-            workspace: Any,
+            workspace: Any,  # noqa: ARG002 - its signature
             model_ids: list[str],
-            show_output: bool = False,  # noqa: ARG002, FBT002 - its signature
+            show_output: bool = False,  # noqa: ARG002
         ) -> Mapping[str, Any]:
             return {
                 "driverProgram": DRIVER,
