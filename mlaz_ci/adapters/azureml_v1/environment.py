@@ -12,11 +12,15 @@ import yaml
 
 from mlaz_ci.adapters.azure_wire import Answer, WorkspaceDoor
 from mlaz_ci.adapters.azureml_v1.sdk import Sdk
+from mlaz_ci.errors import AzureThrottled, AzureUnreachable
 from mlaz_ci.models import Lock
+from mlaz_ci.ports import Clock
 from mlaz_ci.serving.lock import render_conda
 
 # azureml-core's own choice where a base image is given: Azure adds what an image needs to serve.
 _STACK: Final = "latest"
+_TRIES: Final = 3
+_PAUSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +32,9 @@ class Registered:
 class Environments:
     """What was registered or found in this process is not asked for again."""
 
-    def __init__(self, door: WorkspaceDoor, sdk: Sdk) -> None:
+    def __init__(self, door: WorkspaceDoor, sdk: Sdk, clock: Clock) -> None:
         self._door = door
+        self._clock = clock
         self._sdk = sdk
         self._lock = threading.Lock()
         self._known: dict[str, Registered] = {}
@@ -62,6 +67,19 @@ class Environments:
         return Registered(name=name, version=str(told.get("version") or ""))
 
     def _register(self, lock: Lock) -> Registered:
+        for attempt in range(_TRIES):
+            try:
+                return self._register_once(lock)
+            except (AzureUnreachable, AzureThrottled):
+                # The answer alone may have been lost.
+                if (there := self._find(lock)) is not None:
+                    return there
+                if attempt + 1 == _TRIES:
+                    raise
+            self._clock.sleep(_PAUSE_S * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _register_once(self, lock: Lock) -> Registered:
         name = name_of(lock)
         with self._sdk.making(f'register the environment "{name}"') as workspace:
             made = make_environment(lock).register(workspace)

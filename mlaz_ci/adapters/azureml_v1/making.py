@@ -95,6 +95,9 @@ class Making:
             there = seen.payload.get("properties") or {}
             given = dict(spec.azure_shape.raw.get("properties") or {})
             service = _service_class(self._target)(workspace, spec.service_name)
+            configuration = self._inference_config(spec, script, record)
+            # Where Azure does not tell what runs, azureml-core takes the service for one of before environments, and builds an image of its own.
+            service.environment = service.environment or configuration.environment
             service.update(
                 **update_settings(self._target, spec.azure_shape),
                 tags=tags,
@@ -102,7 +105,7 @@ class Making:
                     name: text for name, text in {**given, record.key: record.text}.items() if name not in there
                 },
                 models=[_Registered(model_id) for model_id in record.model_ids],
-                inference_config=self._inference_config(spec, script, record),
+                inference_config=configuration,
             )
             return _operation_of(service)
 

@@ -120,7 +120,8 @@ def service_facts(seen: Seen, target: Target, state: ServiceState, studio_url: s
         scoring_uri=str(uri) if uri else None,
         swagger_uri=f"{str(uri).rpartition('/')[0]}/swagger.json" if uri else None,
         port=None,
-        live=live.name if seen.has_served else None,
+        # What never served is nothing to keep; what is still on its way is somebody's.
+        live=live.name if seen.has_served or not state.is_settled else None,
         previous=previous.deployment if previous and previous.deployment != live.name else None,
         deployments=(live, *(each for each in others if each.name != live.name)),
         tags=seen.tags,

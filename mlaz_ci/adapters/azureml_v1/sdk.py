@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAX_CHAIN: Final = 12
+_STATUS: Final = re.compile(r"\bCode: (\d{3})\b")
 # azureml-core's words for what it does not find, without a status; the refusals' catalogue knows them by their words.
 _CLIENT_PREFIXES: Final = ("WebserviceException:\n\tMessage: ", "ComputeTargetException:\n\tMessage: ")
 
@@ -147,7 +149,9 @@ def failure_of(error: BaseException, doing: str) -> MlazError:
     text = str(getattr(error, "message", "") or error)
     for prefix in _CLIENT_PREFIXES:
         text = text.removeprefix(prefix)
-    return refusal_of(read_told(text), doing=doing)
+    # A status that stands in the text alone, as azureml-core writes it of environments.
+    stated = _STATUS.search(text)
+    return refusal_of(read_told(text, status=int(stated[1]) if stated else None), doing=doing)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -56,7 +56,7 @@ class WebServices:
         self._sdk = Sdk(door, authentication)
         artifacts = Artifacts(door, platform)
         self._registry = Registry(self._mms, artifacts)
-        self._environments = Environments(door, self._sdk)
+        self._environments = Environments(door, self._sdk, clock)
         self._following = Following(door, self._mms, platform)
         self._caller = Caller(self._mms, clock, platform)
         self._clusters = AksClusters(door, self._sdk, clock)

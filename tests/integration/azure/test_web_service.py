@@ -52,8 +52,10 @@ def fail_update(scene: Scene) -> None:
 def test_deploy__first__is_made_by_reference_within_its_requests_and_bytes(scene: Scene) -> None:
     outcome = scene.deploy()
     assert (outcome.status, outcome.model_version, outcome.changed) == (Status.HEALTHY, "1", True)
-    assert outcome.service and outcome.service.state is ServiceState.HEALTHY
-    assert outcome.scoring_uri and outcome.scoring_uri.endswith(".eastus.azurecontainer.io/score")
+    assert outcome.service
+    assert outcome.service.state is ServiceState.HEALTHY
+    assert outcome.scoring_uri
+    assert outcome.scoring_uri.endswith(".eastus.azurecontainer.io/score")
     sent = scene.sent()
     moved = sum(each.request_bytes + each.response_bytes for each in sent)
     print(f"first deploy: {len(sent)} requests, {moved} bytes")
@@ -209,7 +211,8 @@ def test_deploy__what_azure_never_changes__needs_consent(scene: Scene, shape: Az
         scene.deploy(shape=shape)
     assert raised.value.exit_code == 5
     assert clause in raised.value.what
-    assert before.scoring_uri and before.scoring_uri in raised.value.what
+    assert before.scoring_uri
+    assert before.scoring_uri in raised.value.what
     assert {each.method for each in scene.sent() if "login" not in each.host} == {"GET"}
     outcome = scene.deploy(shape=shape, allow_recreate=True)
     assert (outcome.status, outcome.scoring_uri == before.scoring_uri) == (Status.HEALTHY, False)
@@ -305,7 +308,8 @@ def test_invoke__of_a_service_with_keys__uses_the_key_and_tells_it_to_nobody(sce
     file.write_text('{"input_data": [[1]]}')
     scene.cloud.trace.clear()
     outcome = scene.run(Command.INVOKE, request_file=file)
-    assert outcome.response and outcome.response.body == b'{"input_data": [[1]]}'
+    assert outcome.response
+    assert outcome.response.body == b'{"input_data": [[1]]}'
     service = next(iter(scene.cloud.state(webservices.Services).by_key.values()))
     [call] = scene.cloud.trace.find(host="azurecontainer")
     assert call.request_headers.get("Authorization") == f"Bearer {service.keys['primaryKey']}"

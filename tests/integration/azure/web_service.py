@@ -35,9 +35,9 @@ from tests.azure.arm import workspaces
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud as CloudState
 from tests.azure.trace import Exchange
-from tests.fakes.resolver import FakeResolver
 from tests.fakes.packages import SHELF
 from tests.fakes.platform import RecordingPlatform
+from tests.fakes.resolver import FakeResolver
 from tests.integration.azure.conftest import CloudClock
 
 WORKSPACE = Workspace(subscription_id=world.SUBSCRIPTION_ID, resource_group=world.RESOURCE_GROUP, name=world.WORKSPACE)
