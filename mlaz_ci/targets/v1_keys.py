@@ -94,6 +94,8 @@ def _kind(value: Any) -> str:
     kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
     if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
         return "zero or less"
+    if value == "":
+        return "an empty text"
     return "a mapping" if isinstance(value, Mapping) else kinds.get(type(value), type(value).__name__)
 
 

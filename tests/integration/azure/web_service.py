@@ -11,6 +11,7 @@ from typing import Any
 
 from mlaz_ci.adapters.azure_wire import Wire, WorkspaceDoor
 from mlaz_ci.adapters.azureml_v1 import WebServices
+from mlaz_ci.adapters.clock import SystemClock
 from mlaz_ci.adapters.identity import CLOUDS, Credential, v1_authentication
 from mlaz_ci.execute import Ports
 from mlaz_ci.models import (
@@ -198,7 +199,7 @@ class Scene:
             told = door.arm("GET", f"/computes/{name}", doing="look at the cluster").object
             if told["properties"]["provisioningState"] == "Succeeded":
                 break
-            self.clock.sleep(60)
+            self.clock.sleep(0.5 if isinstance(self.clock, SystemClock) else 60)
         self.cloud.trace.clear()
 
 
