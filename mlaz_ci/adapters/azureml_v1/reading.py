@@ -138,7 +138,7 @@ def _live_facts(seen: Seen, state: ServiceState) -> DeploymentFacts:
         return _facts(record, state, seen.owner, detail=_detail(seen.payload))
     models = seen.payload.get("models")
     first = models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}
-    label = stamp.model_label or ":".join(str(first[each]) for each in ("name", "version") if first.get(each))
+    label = stamp.model_label or "/".join(str(first[each]) for each in ("name", "version") if first.get(each))
     version = stamp.model_version or (str(first["version"]) if first.get("version") else None)
     told = seen.told_spec
     return DeploymentFacts(

@@ -1,7 +1,8 @@
 """What puts a deployment of a web service back, as it stands in the service's properties. Pure.
 
 Azure never changes a property once it is set, and tools that drop tags leave properties alone. So each deployment adds one, named by
-its content, and two tags, which do change, say which of them is live and which was before.
+its content, and two tags, which do change, say which of them is live and which was before. The container's environment variables
+stand in it too: whoever may read the service reads them anyway.
 """
 
 from __future__ import annotations

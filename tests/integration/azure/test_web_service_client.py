@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from azureml.core.webservice import AciWebservice, AksWebservice
 
 from mlaz_ci.adapters.azureml_v1.environment import name_of
 from mlaz_ci.adapters.azureml_v1.settings import create_settings, update_settings
-from mlaz_ci.errors import FileNotFound
+from mlaz_ci.errors import AzureUnreachable, FileNotFound
 from mlaz_ci.models import AzureShape, Command, Lock, SmokeTest, Status, Target
 from mlaz_ci.serving.lock import render_conda
 from mlaz_ci.targets import v1_keys
-from tests.azure import environments, storage, webservices
+from tests.azure import environments, faults, storage, webservices
 from tests.integration.azure.web_service import SERVICE, RunStore, Scene
 
 _NOT_OURS_TO_SET = {"self", "image", "models", "inference_config", "kwargs"}
@@ -242,6 +243,16 @@ def test_upload__that_died_half_way__is_taken_up(scene: Scene, tmp_path: Path) -
     scene.cloud.faults.clear()
     assert scene.deploy().model_version == "1"
     assert 1000 in blobs(scene).values()
+
+
+@pytest.mark.parametrize("fault", [faults.Reset(), faults.Unreachable()], ids=["reset", "unreachable"])
+def test_upload__that_gets_no_answer__tells_no_signature(scene: Scene, tmp_path: Path, fault: faults.Fault) -> None:
+    upload_scene(scene, tmp_path / "elsewhere", 100)
+    scene.cloud.faults.add(fault, host="*.blob.core.windows.net", times=None)
+    with pytest.raises(AzureUnreachable) as raised:
+        scene.deploy()
+    assert "sig=" not in "".join(traceback.format_exception(raised.value))
+    assert "sig=" not in scene.platform.text
 
 
 def test_names__of_service_and_emulator__agree(scene: Scene) -> None:
