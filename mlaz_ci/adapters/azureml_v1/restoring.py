@@ -35,10 +35,11 @@ class Restoring:
         """
         doing = f'put back what the service "{service_name}" served'
         if before is not None:
-            if before.payload == now.payload:
+            members = _members(before, now)
+            if not members and (before.image_request, before.tags) == (now.image_request, now.tags):
                 return None
             image = before.image_request or self._image(before.live)
-            changes = {**_members(before, now), "kvTags": before.tags}
+            changes = {**members, "kvTags": before.tags}
         else:
             record = now.record(deployment_name)
             image = self._image(record)
@@ -47,8 +48,8 @@ class Restoring:
             raise NothingToRollBackTo(
                 f'What the service "{service_name}" served cannot be put back: Azure does not tell its image, and no record of ours is on it.'
             )
-        members = {"environmentImageRequest": image, **changes}
-        operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in members.items()]
+        replaced = {"environmentImageRequest": image, **changes}
+        operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in replaced.items()]
         return self._mms.patch_service(service_name, operations, doing=doing)
 
     def _image(self, record: Record | None) -> Mapping[str, Any] | None:

@@ -51,6 +51,7 @@ class WebServices:
         """`authentication` makes azureml-core's, and imports it: it is called when something is about to be made."""
         self._door = door
         self._clock = clock
+        self._platform = platform
         self._target = target
         self._mms = ModelManagement(door)
         self._sdk = Sdk(door, authentication)
@@ -74,6 +75,8 @@ class WebServices:
         self._staged: dict[tuple[str, str], tuple[DeploymentSpec, Script]] = {}
         self._seen: dict[str, Seen] = {}
         """As each service was before this process changed anything of it."""
+        self._begun: dict[str, tuple[str, str]] = {}
+        """What this process made of it: the deployment's name and spec."""
 
     # --- Serving ----------------------------------------------------------------------------------------------------
 
@@ -152,6 +155,7 @@ class WebServices:
         seen = self._seen.get(name) or see(require(self._mms.service(name), name))
         self._seen.setdefault(name, seen)
         self._caller.forget(name)
+        self._begun[name] = (spec.deployment_name, spec.spec_hash)
         self._following.begin(name, self._making.update(spec, script, seen))
 
     def restore(self, service_name: str, deployment_name: str) -> None:
@@ -159,6 +163,11 @@ class WebServices:
         kept = self._seen.get(service_name)
         is_before = kept is not None and _live_name(kept) == deployment_name
         self._caller.forget(service_name)
+        if is_before and kept is not None and _mark(now) not in {_mark(kept), self._begun.get(service_name)}:
+            # Another run came between: what it made is not ours to take back.
+            self._platform.info(f'Service "{service_name}" was changed by another run meanwhile, and is left as it is.')
+            self._following.begin(service_name, None)
+            return
         operation = self._restoring.restore(service_name, deployment_name, before=kept if is_before else None, now=now)
         self._following.begin(service_name, operation)
 
@@ -191,6 +200,10 @@ class WebServices:
         return f"https://ml.azure.com/endpoints/realtime/{quote(service_name)}/detail?wsid={self._door.path}" + (
             f"&tid={tenant}" if tenant else ""
         )
+
+
+def _mark(seen: Seen) -> tuple[str, str]:
+    return seen.stamp.deployment_name, seen.stamp.spec_hash
 
 
 def _live_name(seen: Seen) -> str:

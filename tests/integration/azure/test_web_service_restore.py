@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from mlaz_ci.errors import NothingToRollBackTo, SmokeTestFailed
+from mlaz_ci.errors import NothingToRollBackTo, ServiceBusy, SmokeTestFailed
 from mlaz_ci.models import Command, Status
 from tests.azure import faults, mms_shapes, webservices
 from tests.azure.arm import workspaces
 from tests.azure.messages import Request, Response
+from tests.azure.transitions import after_seconds
 from tests.integration.azure.web_service import SERVICE, Scene
 
 BROKEN_ANSWER = faults.json_error(500, {"message": "no"})
@@ -102,6 +103,40 @@ def test_restore__of_others_without_image__is_refused_and_said_before_the_first_
     with pytest.raises(SmokeTestFailed):
         scene.deploy(take_over=SERVICE)
     assert scene.payload["environmentImageRequest"]["modelIds"] == ["churn:2"]
+
+
+def test_restore__of_a_service_that_another_run_changed_meanwhile__is_left_to_it(scene: Scene) -> None:
+    scene.deploy()
+    scene.serve("run-2")
+
+    def answer(request: Request) -> Response:
+        scene.payload["kvTags"]["mlaz-deployment"] = "g7"
+        return Response.json({"message": "no"}, status=500)
+
+    scene.cloud.faults.add(faults.Answer(response=answer), host="*.azurecontainer.io", times=1)
+    with pytest.raises(SmokeTestFailed):
+        scene.deploy()
+    assert scene.payload["environmentImageRequest"]["modelIds"] == ["churn:2"]
+    assert any("was changed by another run meanwhile" in line for line in scene.platform.lines)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["while-created", "while-updated"])
+def test_deploy__of_another_model_while_a_run_is_at_it__is_busy_and_harms_nothing(scene: Scene, *, first: bool) -> None:
+    if not first:
+        scene.deploy()
+        scene.serve("run-2")
+    kind = "mms-create" if first else "mms-update"
+    scene.cloud.scripts.add(kind, after_seconds(300, "Running", "Succeeded"), name=SERVICE)
+    scene.deploy(wait=False)
+    before = image(scene)
+    scene.serve("run-3")
+    with pytest.raises(ServiceBusy) as raised:
+        scene.deploy()
+    assert (raised.value.exit_code, raised.value.retryable) == (5, True)
+    assert image(scene) == before
+    scene.clock.sleep(600)
+    assert scene.run(Command.STATUS).status is Status.HEALTHY
+    assert image(scene) == before
 
 
 def test_rollback__where_nothing_served_before__says_so(scene: Scene) -> None:
