@@ -60,7 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     with Emulator(folder, port=options.port) as azure:
-        azure.cloud.load()
+        try:
+            azure.cloud.load()
+        except ValueError as error:
+            parser.error(str(error))
         if not options.no_serving:
             server = InferenceServer()
             azure.cloud.live(backends.Serving).backend = server

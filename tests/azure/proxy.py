@@ -136,7 +136,7 @@ class Proxy:
             secured.settimeout(None)
             with secured, secured.makefile("rb") as stream:
                 while head := self._next_head(secured, stream):
-                    if not self._exchange(secured, stream, head, _Place("https", host, head.target)):
+                    if not self._exchange(secured, stream, head, _Place("https", host, _origin_form(head.target))):
                         return
         finally:
             with self._lock:
@@ -196,6 +196,14 @@ class Proxy:
             if delivery is not None:
                 delivery.response.close()
             self._service.end(number)
+
+
+def _origin_form(target: str) -> str:
+    """The path and query of a target that was written in full, as a server must take it (RFC 9112, 3.2.2)."""
+    if not target.lower().startswith(("https://", "http://")):
+        return target
+    parts = urlsplit(target)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _whole(response: Response) -> bytes:

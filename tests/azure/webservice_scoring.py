@@ -114,6 +114,9 @@ def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
 def score(request: Request, params: Params, cloud: Cloud) -> Response:
     with cloud.lock:
         service = cloud.state(Services).by_host(request.host)
+        if service is not None and (request.scheme == "https") is not bool(service.request.get("sslEnabled")):
+            # Its container listens at the other port.
+            service = None
     return _score(request, service, request.target, cloud)
 
 
@@ -126,6 +129,7 @@ def score_on_cluster(request: Request, params: Params, cloud: Cloud) -> Response
 
 
 for _method in ("GET", "POST", "OPTIONS"):
-    room.route(_method, "/{rest...}", slow=True)(score)
-    room.route(_method, "/", slow=True)(score)
+    for _scheme in ("http", "https"):
+        room.route(_method, "/{rest...}", scheme=_scheme, slow=True)(score)
+        room.route(_method, "/", scheme=_scheme, slow=True)(score)
     clusters.route(_method, "/api/v1/service/{service}/{rest...}", slow=True)(score_on_cluster)

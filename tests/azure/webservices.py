@@ -290,9 +290,9 @@ def resume(cloud: Cloud) -> None:
             service.versions = {}
             service.versions = mms_starting.start_versions(cloud, service)
     for operation in services.operations.values():
-        service = services.get(operation.workspace, operation.service)
-        if operation.starting and not operation.is_over and service is not None:
-            operation.starting = mms_starting.start(cloud, service)
+        found = services.get(operation.workspace, operation.service)
+        if operation.starting and not operation.is_over and found is not None:
+            operation.starting = mms_starting.start(cloud, found)
 
 
 def settle(cloud: Cloud, service: Service) -> None:

@@ -114,9 +114,12 @@ def put_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     _checked(found, name, properties)
     state = cloud.state(Computes)
     existing = state.get(found.workspace.key, name)
-    require_location(found, body, existing and existing.region, name)
+    require_location(found, body, existing.region if existing else None, name)
     if existing is not None:
         existing.operation.look(cloud)
+        if existing.kind != properties["computeType"]:
+            text = f"The compute {name} is of type {existing.kind}, which cannot be changed to {properties['computeType']}."
+            raise refusal(found, 400, "BadArgument", text)
         if not existing.operation.is_over:
             raise refusal(found, 409, "Conflict", f"The compute {name} is being changed by another operation.")
     compute = _made(found, name, body, existing)

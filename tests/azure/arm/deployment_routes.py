@@ -50,7 +50,7 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     identifier = f"{endpoint.id}/deployments/{name}"
     body = policies.applied(cloud, identifier, bodies.read(request, bodies.DEPLOYMENT))
     existing = settled(found, endpoint, name)
-    require_location(found, body, existing and existing.region, name)
+    require_location(found, body, existing.said_location if existing else None, name)
     _require_idle(found, endpoint, existing)
     check(found, endpoint, existing, name, body)
     deployment = _written(found, endpoint, existing, identifier, body)
@@ -105,6 +105,7 @@ def _written(
         workspace=endpoint.workspace,
         endpoint=endpoint.name,
         region=found.region,
+        said_location=body["location"],
         id=identifier,
         name=identifier.rpartition("/")[2],
         is_kubernetes=kubernetes,
@@ -169,11 +170,8 @@ def delete_deployment(request: Request, params: Params, cloud: Cloud) -> Respons
     if endpoint is None or deployment is None:
         return answers.empty(found.region, status=204, did="delete")
     _require_idle(found, endpoint, deployment)
-    share = endpoint.traffic.get(deployment.name, 0)
-    stages = None
-    if share:
-        text = f'"Can\'t delete deployment [{deployment.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{endpoint.name}] and try again"'
-        stages = operations.failed("InferencingClientCallFailed", text)
+    refused = deployment.still_wanted(cloud)
+    stages = operations.failed(refused["code"], refused["message"]) if refused else None
     begin(found, deployment, "online-deployment-delete", stages=stages)
     return found.reply(None, status=202, did="delete", headers=deployment.operation.headers(cloud))
 

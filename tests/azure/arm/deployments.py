@@ -23,6 +23,8 @@ class Deployment:
     workspace: Key
     endpoint: str
     region: str
+    # The location it was made with, as that request wrote it: a later one may name no other.
+    said_location: str
     id: str
     name: str
     is_kubernetes: bool
@@ -58,10 +60,22 @@ class Deployment:
         return start is None or start.is_done
 
     def failure(self, cloud: Cloud) -> dict[str, Any] | None:
+        if self.operation.kind == "online-deployment-delete":
+            # Traffic may have come back since the deletion was asked for.
+            return self.still_wanted(cloud)
         start = cloud.live(Serving).start_of(self.starting) if self.starting else None
         if start is None or start.error is None:
             return None
         return services.error_of(cloud, start.error)
+
+    def still_wanted(self, cloud: Cloud) -> dict[str, Any] | None:
+        """Why it cannot be deleted: Azure refuses in the operation, not in its DELETE."""
+        endpoint = cloud.state(endpoints.Endpoints).get(self.workspace, self.endpoint)
+        share = endpoint.traffic.get(self.name, 0) if endpoint else 0
+        if not share:
+            return None
+        text = f'"Can\'t delete deployment [{self.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{self.endpoint}] and try again"'
+        return {"code": "InferencingClientCallFailed", "message": text, "details": []}
 
     def finished(self, cloud: Cloud, operation: operations.Operation) -> None:
         self.modified = iso8601(cloud.clock)

@@ -32,6 +32,8 @@ class Endpoint:
     workspace: Key
     workspace_id: str
     region: str
+    # The location it was made with, as that request wrote it: a later one may name no other.
+    said_location: str
     id: str
     name: str
     auth_mode: str
@@ -72,7 +74,10 @@ class Endpoint:
         return True
 
     def failure(self, cloud: Cloud) -> dict[str, Any] | None:
-        return None
+        if self.compute is None or self.scoring_base or computes.find_by_id(cloud, self.compute) is not None:
+            return None
+        # Detached since the endpoint was asked for.
+        return {"code": "ComputeNotFound", "message": f"The compute '{self.compute}' was not found in this workspace."}
 
     def finished(self, cloud: Cloud, operation: operations.Operation) -> None:
         self.modified = iso8601(cloud.clock)
@@ -111,13 +116,18 @@ class Endpoint:
             if name not in {"AzureAsyncOperationUri", "azureml.onlineendpointid"}
         }
         if properties.get("traffic") is not None:
-            self.traffic = {name: share for name, share in properties["traffic"].items() if share}
+            self.traffic = self._shares(properties["traffic"])
         if properties.get("mirrorTraffic") is not None:
-            self.mirror_traffic = {name: share for name, share in properties["mirrorTraffic"].items() if share}
+            self.mirror_traffic = self._shares(properties["mirrorTraffic"])
         # Enumerations are read without regard to case, and shown as the file spells them.
         self.public_network_access = str(
             properties.get("publicNetworkAccess") or self.public_network_access
         ).capitalize()
+
+    def _shares(self, asked: dict[str, int]) -> dict[str, int]:
+        """By the deployments' own spelling of their names; those without a share are left out."""
+        known = {name: one.name for name, one in self.deployments.items()}
+        return {known.get(name.lower(), name): share for name, share in asked.items() if share}
 
 
 EndpointKey = tuple[Key, str]

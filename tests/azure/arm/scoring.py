@@ -293,7 +293,9 @@ def _send_copy(request: Request, lease: Lease, path: str, cloud: Cloud) -> None:
 
 def _by_host(params: Params, cloud: Cloud) -> Endpoint | None:
     with cloud.lock:
-        return cloud.state(Endpoints).by_host(params["region"], params["endpoint"])
+        found = cloud.state(Endpoints).by_host(params["region"], params["endpoint"])
+    # One on a cluster has its name there alone.
+    return None if found is None or found.is_kubernetes else found
 
 
 def score(request: Request, params: Params, cloud: Cloud) -> Response:

@@ -90,7 +90,7 @@ def list_subscriptions(request: Request, params: Params, cloud: Cloud) -> Respon
     seen = [
         _rendered(subscription)
         for subscription in cloud.state(Subscriptions).by_id.values()
-        if any(f"{scope}/".startswith(f"/subscriptions/{subscription.id}/") for scope in held)
+        if any(f"{scope}/".startswith(f"/subscriptions/{subscription.id.lower()}/") for scope in held)
         and subscription.tenant_id == caller.tenant_id
     ]
     # The file requires a nextLink; an empty one ends the list for every client.

@@ -9,6 +9,7 @@ import requests
 
 from tests.azure import roles, world
 from tests.azure.arm import paging, quotas, subscriptions, workspaces
+from tests.azure.clock import FakeClock
 from tests.azure.roles import Assignments
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud
@@ -104,7 +105,7 @@ def test_deployment__with_probes_collector_and_egress__has_them_told_back(arm: C
         "initialDelay": "PT30S",
     }
     collector = {"collections": {"model_inputs": {"dataCollectionMode": "Enabled", "samplingRate": 0.5}}}
-    asked = {
+    asked: dict[str, Any] = {
         "livenessProbe": probe,
         "readinessProbe": {"initialDelay": "PT1S"},
         "dataCollector": collector,
@@ -157,6 +158,26 @@ def test_list__filtered_by_tags_or_properties__holds_what_has_them(arm: Caller) 
         assert [one["name"] for one in arm.get(f"/onlineEndpoints?{query}").json()["value"]] == ["one"], query
     for query in ("tags=team=ml", "properties=mlaz-owner=43"):
         assert arm.get(f"/onlineEndpoints?{query}").json()["value"] == []
+
+
+def test_list__ordered__is_in_that_order(arm: Caller, fake_clock: FakeClock) -> None:
+    for name in ("one", "two", "three"):
+        fake_clock.advance(1)
+        arm.made(f"/onlineEndpoints/{name}", endpoint_body())
+    fake_clock.advance(1)
+    arm.settle(arm.patch("/onlineEndpoints/one", {"tags": {"a": "b"}}))
+    for by, names in (
+        ("CreatedAtDesc", ["three", "two", "one"]),
+        ("CreatedAtAsc", ["one", "two", "three"]),
+        ("UpdatedAtDesc", ["one", "three", "two"]),
+    ):
+        assert [one["name"] for one in arm.get(f"/onlineEndpoints?orderBy={by}").json()["value"]] == names
+
+
+def test_compute__of_another_type__is_not_made_of_it(arm: Caller) -> None:
+    arm.made("/computes/aks1", CLUSTER)
+    other = {"location": world.REGION, "properties": {"computeType": "AKS", "resourceId": AKS}}
+    assert _told(arm.put("/computes/aks1", other)) == (400, "BadArgument")
 
 
 def test_quotas__usages_and_sizes__are_what_the_rules_go_by(arm: Caller, cloud: Cloud) -> None:
@@ -267,6 +288,15 @@ def test_name__of_an_endpoint_in_another_workspace_of_the_region__is_taken(arm: 
     assert taken.status_code == 400
     assert "unique within a region" in taken.json()["error"]["details"][0]["message"]
     assert arm.put(f"{far.id}/onlineEndpoints/churn", endpoint_body() | {"location": "westus2"}).status_code == 201
+
+
+def test_deployment__of_another_workspaces_model__does_not_find_it(arm: Caller, cloud: Cloud) -> None:
+    arm.made(EP, endpoint_body())
+    arm.put("/models/m/versions/1", {"properties": {"modelUri": "azureml://datastores/d/paths/p"}})
+    own = f"{world.WORKSPACE_SCOPE}/models/m/versions/1"
+    foreign = arm.put(BLUE, deployment_body(model=own.replace("/ws-ml/", "/ws-other/")))
+    assert _told(foreign) == (404, "UserError")
+    assert arm.put(BLUE, deployment_body(model=own.upper().replace("/M/", "/m/"))).status_code == 201
 
 
 @pytest.mark.parametrize("asked", [{"containerType": "StorageInitializer"}, {"containerType": "InferenceServer"}, {}])

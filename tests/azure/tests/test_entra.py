@@ -400,7 +400,7 @@ def test_aadsts__every_known_row__can_be_produced_on_demand(cloud: Cloud, http: 
 
 
 def test_aadsts__as_a_fault__reaches_the_client_by_its_code(cloud: Cloud) -> None:
-    for code in aadsts.KINDS:
-        if aadsts.KINDS[code].status < 500:
+    for code, kind in {**aadsts.KINDS, **aadsts.OF_CERTIFICATES}.items():
+        if kind.status < 500:
             cloud.faults.add(aadsts.on_demand(code), host=entra.HOST, method="POST")
             assert f"AADSTS{code}: " in _refused(_secret_credential())

@@ -224,6 +224,14 @@ def test_proxy__body_that_is_announced__is_called_for_before_it_is_read(azure: E
     assert told.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
+def test_proxy__target_written_in_full__is_read_as_its_path(azure: Emulator) -> None:
+    told = _raw(
+        azure, b"GET https://echo.test/echo/a/items/b?x=1 HTTP/1.1\r\nHost: echo.test\r\nConnection: close\r\n\r\n"
+    )
+    assert b'"path": "/echo/a/items/b"' in told
+    assert b'"query": {"x": "1"}' in told
+
+
 def test_proxy__several_requests_at_once__are_answered_in_their_order(azure: Emulator) -> None:
     one = b"GET /echo/%d/items/b HTTP/1.1\r\nHost: echo.test\r\n%s\r\n"
     told = _raw(azure, one % (1, b"") + one % (2, b"") + one % (3, b"Connection: TE, Close\r\n"))

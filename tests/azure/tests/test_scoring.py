@@ -278,6 +278,21 @@ def test_model__by_every_spelling_of_its_place__is_what_the_service_gets(
     assert [path.read_bytes() for path in spec.model_folder.rglob("model.pkl")] == [b"weights"]
 
 
+def test_files__whose_names_lead_out_of_their_folder__stay_in_it(
+    arm: Caller, backend: EchoBackend, cloud: Cloud, azure: Emulator
+) -> None:
+    account, container = world.STORAGE_ACCOUNT, storage.BLOB_CONTAINER
+    for name in ("model/../../../../outside-1", "model/ok", "model/..", "model//../outside-2"):
+        storage.write(cloud, account, container, name, b"x")
+    arm.put("/models/m/versions/1", {"properties": {"modelUri": "azureml://datastores/workspaceblobstore/paths/model"}})
+    _serve(arm, "blue", model=f"{world.WORKSPACE_SCOPE}/models/m/versions/1")
+    (spec,) = backend.specs
+    assert spec.model_folder is not None
+    inside = {path.name for path in spec.model_folder.rglob("*") if path.is_file()}
+    assert inside >= {"ok", "outside-1", "outside-2"}
+    assert [path for path in azure.folder.rglob("outside-*") if spec.model_folder not in path.parents] == []
+
+
 def test_reset__stops_every_service(arm: Caller, backend: EchoBackend, azure: Emulator) -> None:
     _serve(arm, "blue", "green")
     assert backend.running == 2
