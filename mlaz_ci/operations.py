@@ -190,6 +190,7 @@ def _outcome_of_service(request: Request, status: Status, service: ServiceFacts 
         model_label=live.model_label if live else None,
         lock_hash=live.lock_hash if live else None,
         service=service,
+        studio_url=service.studio_url,
     )
 
 

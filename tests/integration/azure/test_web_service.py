@@ -56,6 +56,9 @@ def test_deploy__first__is_made_by_reference_within_its_requests_and_bytes(scene
     assert outcome.service.state is ServiceState.HEALTHY
     assert outcome.scoring_uri
     assert outcome.scoring_uri.endswith(".eastus.azurecontainer.io/score")
+    assert outcome.studio_url == (
+        f"https://ml.azure.com/endpoints/realtime/{SERVICE}/detail?wsid={world.WORKSPACE_SCOPE}&tid={world.TENANT_ID}"
+    )
     sent = scene.sent()
     moved = sum(each.request_bytes + each.response_bytes for each in sent)
     print(f"first deploy: {len(sent)} requests, {moved} bytes")
