@@ -29,13 +29,17 @@ from mlaz_ci.plan import (
     BuildEnvironment,
     Change,
     CreateService,
+    DeleteCompute,
+    DeleteModelVersion,
     DeleteService,
+    EnsureCluster,
     FetchModel,
     Plan,
     RegisterModel,
     RestartDeployment,
     RestoreDeployment,
     RetireDeployment,
+    Shared,
     ShareTraffic,
     ShiftTraffic,
     StartDeployment,
@@ -141,6 +145,8 @@ class Execution:
                 self._register(step)
             case BuildEnvironment():
                 self._build(step.lock)
+            case EnsureCluster() | DeleteModelVersion() | DeleteCompute():
+                self._change_shared(step)
             case AwaitHealthy():
                 with self._phase("start the service"):
                     self._await_healthy(step)
@@ -186,6 +192,29 @@ class Execution:
                 self._record("deleted", step.service_name)
                 with self._phase("delete"):
                     serving.delete(step.service_name)
+            case _:
+                assert_never(step)
+
+    def _change_shared(self, step: Shared) -> None:
+        match step:
+            case EnsureCluster():
+                with self._phase("ensure the cluster") as progress:
+                    made = _known(self.ports.clusters).ensure_cluster(
+                        step.cluster, progress, deadline_s=self.deadline_s
+                    )
+                if made:
+                    verb = "attached the cluster" if step.cluster.resource_id else "created the cluster"
+                    self._record(verb, step.cluster.name, changes_service=False)
+            case DeleteModelVersion():
+                self._record("deleted the model version", f"{step.name}/{step.version}", changes_service=False)
+                if not _known(self.ports.registry).remove_version(step.name, step.version):
+                    self.notes.append(f"There was no version {step.version} of the model {step.name}.")
+            case DeleteCompute():
+                verb = "detached the compute" if step.keeps_resource else "deleted the compute"
+                self._record(verb, step.name, changes_service=False)
+                with self._phase("remove the compute"):
+                    if not _known(self.ports.clusters).remove_cluster(step.name, keeps_resource=step.keeps_resource):
+                        self.notes.append(f"There was no compute {step.name}.")
             case _:
                 assert_never(step)
 

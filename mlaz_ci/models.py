@@ -383,7 +383,14 @@ class AzureShape:
     def facts(self) -> Mapping[str, Any]:
         """All that tells two shapes apart."""
         facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _CHANGE_NOTHING}
-        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in facts.items()}
+        return {name: _plain(value) for name, value in facts.items()}
+
+
+def _plain(value: Any) -> Any:
+    """For a hash alone: another secret makes another shape, and none can be read out of it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return hashlib.sha256(value.reveal().encode()).hexdigest() if isinstance(value, Secret) else value
 
 
 Shape = LocalShape | AzureShape
@@ -492,6 +499,8 @@ class ServiceFacts:
     traffic: Mapping[str, int] = field(default_factory=dict)
     """Percent by deployment, where the service shares traffic out."""
     studio_url: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What it has of what cannot be changed in place, where the serving side tells: by the names of inputs and section keys."""
 
     def deployment(self, name: str | None) -> DeploymentFacts | None:
         return next((each for each in self.deployments if each.name == name), None)

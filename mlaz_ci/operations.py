@@ -195,6 +195,7 @@ def _outcome_of_service(request: Request, status: Status, service: ServiceFacts 
         lock_hash=live.lock_hash if live else None,
         smoke_request=_smoke_request_of(live),
         service=service,
+        studio_url=service.studio_url,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mlaz_ci.models import DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
+from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +35,18 @@ class RegisterModel:
     def describe(self) -> str:
         how = "by reference; no byte of it passes through here" if self.model.is_in_workspace else "by upload"
         return f'register the model {self.model.label} as "{self.model.name}" ({how}), unless it is there'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnsureCluster:
+    """Make or attach the cluster that services run on, and wait until it is there."""
+
+    cluster: Cluster
+
+    def describe(self) -> str:
+        if self.cluster.resource_id:
+            return f'attach the cluster "{self.cluster.name}", unless it is there'
+        return f'create the cluster "{self.cluster.name}" (20 to 25 minutes), unless it is there'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +167,28 @@ class DeleteService:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteModelVersion:
+    """One version of a registered model, because it was asked for by name."""
+
+    name: str
+    version: str
+
+    def describe(self) -> str:
+        return f'delete version {self.version} of the registered model "{self.name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteCompute:
+    """A compute, because it was asked for by name; with `keeps_resource` the cluster itself lives on."""
+
+    name: str
+    keeps_resource: bool
+
+    def describe(self) -> str:
+        return f'{"detach" if self.keeps_resource else "delete"} the compute "{self.name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Together:
     """Steps that need nothing of each other: carried out at once, ended when all have ended."""
 
@@ -175,7 +209,9 @@ Change = (
     | RetireDeployment
     | DeleteService
 )
-Step = FetchModel | RegisterModel | BuildEnvironment | AwaitHealthy | Verify | Together | Change
+Shared = EnsureCluster | DeleteModelVersion | DeleteCompute
+"""The steps that concern what services share: no service is changed by them."""
+Step = FetchModel | RegisterModel | BuildEnvironment | AwaitHealthy | Verify | Together | Shared | Change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

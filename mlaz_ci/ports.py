@@ -213,8 +213,8 @@ class Endpoints(Protocol):
 class Clusters(Protocol):
     """The computes of the workspace, which services run on and share."""
 
-    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> None:
-        """Make or attach it, and wait; one that is there and whole is left as it is.
+    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
+        """Make or attach it, and wait; True if it was. One that is there and whole is left as it is.
 
         Raises ClusterFailed, ClusterAccessDenied, QuotaExceeded, ComputeNameInvalid, DeployTimedOut.
         """

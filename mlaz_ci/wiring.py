@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -147,10 +148,12 @@ def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
     _need("azure.identity", "azure-identity", request)
     _need("azureml.core", "azureml-core", request)
     from mlaz_ci.adapters.azureml_v1 import WebServices
+    from mlaz_ci.adapters.identity import v1_authentication
     from mlaz_ci.adapters.v1_reader import V1Reader
 
     credential, door = _workspace(around, request)
-    services = WebServices(door, credential, around.clock, around.platform, request.target)
+    authentication = partial(v1_authentication, credential)
+    services = WebServices(door, authentication, around.clock, around.platform, request.target)
     return replace(
         _azure_ports(around, request, door, services),
         registry=services,

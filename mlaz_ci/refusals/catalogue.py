@@ -171,7 +171,13 @@ _ROWS: Final = (
     _row(WorkspaceInLegacyMode, words=r"v1[_ ]?legacy[_ ]?mode"),
     # --- clusters ---
     _row(ClusterFailed, "ResourceDeploymentFailure"),
-    _row(ClusterFailed, words=r"ResourceDeploymentFailure|InvalidTemplateDeployment"),
+    _row(
+        ClusterFailed,
+        words=r"InvalidTemplateDeployment",
+        usually="Azure's own check refused what the cluster is made of, most often because the subscription's quota of cores in this region is used up.",
+        remedy="Look at the quota of the VM size's family in this region (Azure portal, Quotas), ask for more, or make a smaller cluster (`agent_count`, `vm_size`).",
+    ),
+    _row(ClusterFailed, words=r"ResourceDeploymentFailure"),
     # --- what is not there ---
     _row(ComputeNotFound, "ComputeNotFound", "ComputeTargetNotFound"),
     _row(ModelNotFound, "ModelNotFound", "NoSuchModel"),

@@ -57,6 +57,21 @@ def stamp(spec: DeploymentSpec, now: datetime) -> Mapping[str, str]:
     return {**spec.tags, **{name: value[:_MAX_VALUE] for name, value in ours.items() if value}}
 
 
+def render_stamp(stamp: Stamp) -> Mapping[str, str]:
+    """The tags that `read_stamp` reads this from: of a deployment that is put back."""
+    told = {
+        MANAGED_BY: OURSELVES if stamp.owner else "",
+        OWNER: stamp.owner,
+        _SPEC: stamp.spec_hash,
+        _LOCK: stamp.lock_hash,
+        _DEPLOYMENT: stamp.deployment_name,
+        _MODEL: stamp.model_name,
+        _VERSION: stamp.model_version or "",
+        _CREATED: stamp.created_at.astimezone(UTC).isoformat(timespec="seconds") if stamp.created_at else "",
+    }
+    return {name: value[:_MAX_VALUE] for name, value in told.items() if value}
+
+
 def read_stamp(tags: Mapping[str, str]) -> Stamp:
     """Total: tags of anything. What does not say `managed-by: mlaz-ci` has no owner, whatever else it says."""
     is_ours = tags.get(MANAGED_BY) == OURSELVES

@@ -14,6 +14,7 @@ from mlaz_ci.targets.beside import plan_reject as plan_reject
 from mlaz_ci.targets.beside import plan_rollback as plan_rollback
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.instance_types import instance_type_for as instance_type_for
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.side import Side
@@ -29,17 +30,6 @@ _USES = {
     "compute": "inapplicable",
     "location": "inapplicable",
 }
-# (cores, GB, VM size): Microsoft's table for moving from ACI, "Migrate to managed online endpoints". Its rows have holes, so
-# the first row whose both bounds are at least the request is taken.
-INSTANCE_TYPES: Final = (
-    (1.0, 1.2, "Standard_DS1_v2"),
-    (2.0, 1.7, "Standard_F2s_v2"),
-    (2.0, 4.7, "Standard_DS2_v2"),
-    (2.0, 13.7, "Standard_E2s_v3"),
-    (4.0, 5.7, "Standard_F4s_v2"),
-    (4.0, 11.7, "Standard_DS3_v2"),
-    (4.0, 16.0, "Standard_E4s_v3"),
-)
 
 
 def input_uses() -> Mapping[str, str]:
@@ -66,14 +56,6 @@ def shape(given: Given) -> AzureShape:
         environment_variables=given.mapping("environment-variables"),
         raw=given.section("managed"),
     )
-
-
-def instance_type_for(cores: float | None, memory_gb: float | None) -> str | None:
-    """The VM size that Microsoft's table has for so many cores and so much memory, or None beyond its end."""
-    for most_cores, most_gb, name in INSTANCE_TYPES:
-        if (cores or 0.0) <= most_cores and (memory_gb or 0.0) <= most_gb:
-            return name
-    return None
 
 
 def _instance_type(given: Given) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlaz_ci.errors import MlazError
 from mlaz_ci.models import (
+    Cluster,
     DeploymentFacts,
     DeploymentSpec,
     Lock,
@@ -145,6 +146,18 @@ class FakeAzure(FakeServing):
 
     def create_service(self, spec: DeploymentSpec) -> None:
         self._called("create", spec.service_name)
+
+    def remove_version(self, name: str, version: str) -> bool:
+        self._called("remove version", f"{name}/{version}")
+        return True
+
+    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
+        self._called("ensure", cluster.name)
+        return True
+
+    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
+        self._called("detach" if keeps_resource else "delete", name)
+        return True
 
     def update(self, spec: DeploymentSpec) -> None:
         self._called("update", spec.deployment_name)

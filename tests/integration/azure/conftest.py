@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlaz_ci.adapters.identity import Credential, sign_in
 from mlaz_ci.models import Cloud, Secret, SignIn
 from tests.azure import openapi, rooms, world
+from tests.azure.backends import Serving
 from tests.azure.clock import FakeClock
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 from tests.azure.state import Cloud as CloudState
@@ -113,3 +115,12 @@ def sign_in_as(azure: Emulator, clock: CloudClock, platform: RecordingPlatform) 
         return sign_in(given, {**HOSTED, **azure.credentials()} if environ is None else environ, cloud, clock, platform)
 
     return act
+
+
+@pytest.fixture
+def scene(azure: Emulator, sign_in_as: SignInAs, clock: CloudClock, platform: RecordingPlatform, tmp_path: Path) -> Any:
+    """ACI, whose services answer with what they were asked."""
+    from tests.integration.azure.web_service import Scene
+
+    azure.cloud.live(Serving).echoes = True
+    return Scene(azure, clock, platform, sign_in_as(SECRET), tmp_path)
