@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.azure import backends, environments
+from tests.azure import backends, conda, environments
 from tests.azure.inference import InferenceServer
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 
@@ -46,7 +46,13 @@ def _report(azure: Emulator, told: int, *, verbose: bool) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.no_serving:
+        try:
+            conda.uv_command()
+        except FileNotFoundError as error:
+            parser.error(f"{error}, or pass --no-serving")
     folder: Path = options.folder.resolve()
     (folder / "home").mkdir(parents=True, exist_ok=True)
     stopped = threading.Event()

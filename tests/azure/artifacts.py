@@ -12,6 +12,7 @@ from tests.azure import regional, storage, world
 from tests.azure.arm import datastores
 from tests.azure.arm.workspaces import Key
 from tests.azure.messages import FileSlice, Refusal, Request, Response
+from tests.azure.molds import Mold
 from tests.azure.regional import Visit
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
@@ -20,6 +21,11 @@ BASE = "/artifact/v2.0" + world.WORKSPACE_TEMPLATE + "/artifacts"
 ONE = BASE + "/{origin}/{container}"
 _READ, _WRITE, _DELETE = (f"metadata/artifacts/{word}" for word in ("read", "write", "delete"))
 _PAGE = 500
+_PATHS: Mold = {"paths": [{"path": str}]}
+_REGISTERED: Mold = {
+    **dict.fromkeys(("origin", "container", "path"), str),
+    "dataPath": {"dataStoreName": str, "relativePath": str},
+}
 shape = regional.user_error("artifact")
 
 room = Room("artifacts", host=regional.HOST)
@@ -166,10 +172,10 @@ def announce(folder: Folder, paths: Iterable[str]) -> dict[str, Any]:
 
 def paths_of(visit: Visit) -> list[str]:
     """The paths of an ArtifactPathList, without the leading slash and the dots that clients let stand."""
-    try:
-        return [_clean(entry["path"]) for entry in visit.body()["paths"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise visit.refusal(400, "UserError", "The paths of the artifacts are missing.") from error
+    paths = [entry.get("path") for entry in visit.body(_PATHS).get("paths") or ()]
+    if not paths or not all(paths):
+        raise visit.refusal(400, "UserError", "The paths of the artifacts are missing.")
+    return [_clean(path) for path in paths]
 
 
 def _clean(path: str) -> str:
@@ -292,7 +298,7 @@ def put_content(request: Request, params: Params, cloud: Cloud) -> Response:
 def register(request: Request, params: Params, cloud: Cloud) -> Response:
     """An artifact whose content a client has written to a datastore itself."""
     visit = regional.visit(request, params, cloud, _WRITE, shape)
-    asked = visit.body()
+    asked = visit.body(_REGISTERED)
     if not all(asked.get(name) for name in ("origin", "container", "path")):
         raise visit.refusal(400, "UserError", "An artifact needs its origin, its container and its path.")
     folder = Folder(visit=visit, origin=asked["origin"], name=asked["container"])

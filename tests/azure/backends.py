@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,14 +105,32 @@ class Start:
         self._thread.join(timeout_s)
 
 
+class Lease:
+    """A caller's hold on a running service, which is stopped only after the last of them has let go."""
+
+    def __init__(self, address: str, release: Callable[[], None]) -> None:
+        self.address = address
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
 class Serving:
     """The services of a cloud: cloud.live(backends.Serving). A test sets `backend`; reset stops everything."""
 
     def __init__(self) -> None:
         self.backend: Backend | None = None
-        # Answer with the request's own body where no backend is: for tests of routing alone.
+        # Answer with the request's own body where no backend is: for tests of routing and of load alone.
         self.echoes = False
+        # Real seconds that such an answer takes, during which it counts against what the instances carry.
+        self.echo_takes_s = 0.0
         self._starts: dict[str, Start] = {}
+        # Requests under way by service, and services that end when theirs have been answered.
+        self._held: dict[str, int] = {}
+        self._ending: dict[str, Start] = {}
         self._lock = threading.Lock()
 
     def begin(self, key: str, spec: Spec) -> Start | None:
@@ -128,15 +146,39 @@ class Serving:
         with self._lock:
             return self._starts.get(key)
 
+    def lease(self, key: str | None) -> Lease | None:
+        """A hold on the service that runs under `key`; None when none does."""
+        with self._lock:
+            start = self._starts.get(key) if key else None
+            if key is None or start is None or start.handle is None:
+                return None
+            self._held[key] = self._held.get(key, 0) + 1
+            return Lease(start.handle.address, lambda: self._release(key))
+
+    def _release(self, key: str) -> None:
+        with self._lock:
+            self._held[key] -= 1
+            if self._held[key]:
+                return
+            del self._held[key]
+            start = self._ending.pop(key, None)
+        if start is not None:
+            start.stop()
+
     def end(self, key: str) -> None:
+        """No new request reaches the service; those under way are answered first, as Azure drains what it takes away."""
         with self._lock:
             start = self._starts.pop(key, None)
+            if start is not None and key in self._held:
+                self._ending[key] = start
+                return
         if start is not None:
             start.stop()
 
     def close(self) -> None:
         with self._lock:
-            starts, self._starts = list(self._starts.values()), {}
+            starts = [*self._starts.values(), *self._ending.values()]
+            self._starts, self._ending = {}, {}
         for start in starts:
             with contextlib.suppress(Exception):
                 start.stop()

@@ -163,7 +163,7 @@ def _require_key(cloud: Cloud, request: Request, account: storage.Account, said:
     right = base64.b64encode(
         hmac.new(base64.b64decode(account.key), string_to_sign(request, account.name).encode(), hashlib.sha256).digest()
     ).decode()
-    if name != account.name or not hmac.compare_digest(signature, right):
+    if name != account.name or not hmac.compare_digest(signature.encode(), right.encode()):
         raise refusal(cloud, request, 403, "AuthenticationFailed", _FAILED)
 
 

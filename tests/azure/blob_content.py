@@ -160,10 +160,10 @@ def failed_condition(headers: Headers, blob: storage.Blob | None) -> str:
     if blob is None:
         return ""
     modified_s = int(blob.last_modified_s)
-    since, unmodified = headers.get("If-Modified-Since"), headers.get("If-Unmodified-Since")
-    if since and modified_s <= _seconds(since):
+    since, unmodified = _seconds(headers.get("If-Modified-Since")), _seconds(headers.get("If-Unmodified-Since"))
+    if since is not None and modified_s <= since:
         return "If-Modified-Since"
-    if unmodified and modified_s > _seconds(unmodified):
+    if unmodified is not None and modified_s > unmodified:
         return "If-Unmodified-Since"
     return ""
 
@@ -174,5 +174,9 @@ def _names(said: str, etag: str) -> bool:
     }
 
 
-def _seconds(date: str) -> float:
-    return email.utils.parsedate_to_datetime(date).timestamp()
+def _seconds(date: str) -> float | None:
+    """None for what is no date: HTTP has such a condition ignored."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None

@@ -46,7 +46,11 @@ def blobs(cloud: Cloud, request: Request, account: storage.Account, container: s
         if name.startswith(prefix):
             below, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
             entries[f"{prefix}{below}{delimiter}" if found else name] = None if found else blob
-    after = base64.b64decode(query.get("marker", "")).decode()
+    try:
+        after = base64.b64decode(query.get("marker", ""), validate=True).decode()
+    except ValueError as error:
+        message = "Value for one of the query parameters specified in the request URI is invalid."
+        raise refusal(cloud, request, 400, "InvalidQueryParameterValue", message) from error
     names = [name for name in sorted(entries) if not after or name >= after]
     page, rest = names[:size], names[size:]
     include = query.get("include", "").split(",")
@@ -67,7 +71,7 @@ def blobs(cloud: Cloud, request: Request, account: storage.Account, container: s
 
 def _page_size(cloud: Cloud, request: Request) -> int:
     said = request.query.get("maxresults", str(_PAGE))
-    if not said.isdigit() or not int(said):
+    if not (said.isascii() and said.isdigit() and int(said)):
         message = "A query parameter specified in the request URI is outside the permissible range."
         raise refusal(cloud, request, 400, "OutOfRangeQueryParameterValue", message)
     return min(int(said), _PAGE)

@@ -121,9 +121,17 @@ def _make(wanted: Wanted, place: Path) -> None:
     (place / "build.log").write_text(log, encoding="utf-8")
 
 
+def uv_command() -> str:
+    """The uv beside this Python, else the one on the path; FileNotFoundError with what to do when there is none."""
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv", path=_OUTSIDE.get("PATH"))
+    if found is None:
+        raise FileNotFoundError(f"real serving needs uv: install it beside {sys.executable}, or on the path")
+    return found
+
+
 def _uv(*arguments: str) -> str:
-    uv = Path(sys.executable).with_name("uv")
-    command = [str(uv) if uv.exists() else "uv", *arguments, "--no-config"]
+    command = [uv_command(), *arguments, "--no-config"]
     environment = {**_OUTSIDE, "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False

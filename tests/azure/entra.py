@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.azure import aadsts, jwt, world
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.molds import Mold, misfit, number
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
 
@@ -26,6 +27,13 @@ TOKEN_LIFETIME_S = 3599
 CLOCK_SKEW_S = 300
 ISSUER = "https://sts.windows.net/{tenant}/"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def _is_audience(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(entry, str) for entry in value))
+
+
+_CLAIMS: Mold = {"iss": str, "sub": str, "aud": _is_audience, "exp": number, "nbf": number}
 
 room = Room("entra", host=HOST)
 
@@ -252,6 +260,8 @@ def _check_credential(cloud: Cloud, app: App, form: dict[str, str], endpoint: st
         token = jwt.parse(form["client_assertion"])
     except jwt.BadToken:
         raise _refused(cloud, 50027) from None
+    if misfit(token.claims, _CLAIMS) or misfit(token.header, {"x5t": str, "x5t#S256": str, "kid": str}):
+        raise _refused(cloud, 50027)
     if token.claims.get("iss") == app.client_id:
         _check_certificate(cloud, app, token)
     else:
@@ -269,7 +279,7 @@ def _check_secret(cloud: Cloud, app: App, value: str) -> None:
 
 def _check_times(cloud: Cloud, token: jwt.Token) -> None:
     now_s = cloud.clock.now_s()
-    expires_s, valid_from_s = float(token.claims.get("exp", 0)), float(token.claims.get("nbf", 0))
+    expires_s, valid_from_s = float(token.claims.get("exp") or 0), float(token.claims.get("nbf") or 0)
     if now_s > expires_s + CLOCK_SKEW_S or now_s < valid_from_s - CLOCK_SKEW_S:
         raise _refused(cloud, 700024, now=_moment(now_s), valid_from=_moment(valid_from_s), expires=_moment(expires_s))
 

@@ -18,6 +18,7 @@ from tests.azure import regional, storage, world
 from tests.azure.arm.workspaces import Key
 from tests.azure.backends import StartFailed
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.molds import Mold
 from tests.azure.regional import Visit
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
@@ -29,6 +30,7 @@ ONE = "/environments/{environment}"
 _READ, _WRITE, _BUILD = "environments/read", "environments/write", "environments/build/action"
 _COURSE = (Stage(state="Queued", polls=1), Stage(state="Running", polls=1), Stage(state="Succeeded"))
 _LABEL_LATEST = "Latest"
+_PYTHON: Mold = {"condaDependencies": object}
 shape = regional.user_error("environment-management")
 
 room = Room("environments", host=regional.HOST)
@@ -143,7 +145,7 @@ def _told(found: Visit, definition: Definition, version: str) -> dict[str, Any]:
 def put_environment(request: Request, params: Params, cloud: Cloud) -> Response:
     """The next version, or the one asked for; what is as the newest already is makes none."""
     found = _visit(request, params, cloud, _WRITE)
-    asked = found.body()
+    asked = found.body({"Python": _PYTHON, "python": _PYTHON})
     content = {
         key[:1].lower() + key[1:]: value for key, value in asked.items() if key.lower() not in {"name", "version"}
     }
@@ -183,7 +185,7 @@ def get_by_label(request: Request, params: Params, cloud: Cloud) -> Response:
 def set_labels(request: Request, params: Params, cloud: Cloud) -> Response:
     found = _visit(request, params, cloud, _WRITE)
     definition, version = _version(found, params)
-    for label in found.body().get("Labels") or ():
+    for label in found.body({"Labels": [str]}).get("Labels") or ():
         definition.labels[str(label)] = version
     return regional.reply({})
 

@@ -9,6 +9,7 @@ from tests.azure import artifacts, regional, runs, world
 from tests.azure.access import Caller
 from tests.azure.artifacts import Folder
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.molds import Mold, scalar
 from tests.azure.regional import Visit
 from tests.azure.routing import Handler, Params, Room
 from tests.azure.runs import Experiment, Run, Tracking
@@ -24,6 +25,7 @@ _STATUS = {
     "FAILED": "Failed",
     "KILLED": "Canceled",
 }
+_PATCH: Mold = {"properties": {"*": scalar}, "tags": {"*": scalar}, "displayName": str}
 shape = regional.user_error("run-history")
 
 room = Room("history", host=regional.HOST)
@@ -130,7 +132,7 @@ def rendered(visit: Visit, run: Run) -> dict[str, Any]:
 @room.post(BASE + "/rundata")
 def get_run_data(request: Request, params: Params, cloud: Cloud) -> Response:
     visit = _visit(request, params, cloud, _READ)
-    run = _run(visit, str(visit.body().get("runId") or ""))
+    run = _run(visit, str(visit.body({"runId": str}).get("runId") or ""))
     return regional.reply(
         {"runMetadata": rendered(visit, run), "runDefinition": None, "jobSpecification": None, "systemSettings": None}
     )
@@ -149,7 +151,7 @@ def get_run(request: Request, params: Params, cloud: Cloud) -> Response:
 def patch_run(request: Request, params: Params, cloud: Cloud) -> Response:
     """Adds to properties and tags; properties never change once they are set."""
     visit = _visit(request, params, cloud, _WRITE)
-    run, asked = _run(visit, params["run"]), visit.body()
+    run, asked = _run(visit, params["run"]), visit.body(_PATCH)
     for name, value in (asked.get("properties") or {}).items():
         if run.properties.get(name, str(value)) != str(value):
             raise visit.refusal(400, "UserError", f"The property {name} of the run is set and cannot be changed.")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,8 +110,8 @@ class Running:
         server = python.with_name("azmlinfsrv")
         if not server.exists():
             raise StartFailed("bash: azmlinfsrv: command not found\n", message="The image has no inference server.")
-        port = _free_port()
-        self.address = f"http://127.0.0.1:{port}"
+        self._port = Port()
+        self.address = f"http://127.0.0.1:{self._port.number}"
         environment = {
             **spec.variables,
             "PATH": f"{python.parent}:/usr/bin:/bin",
@@ -118,7 +121,7 @@ class Running:
             "PYTHONUNBUFFERED": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        command = [str(server), "--entry_script", str(script), "--port", str(port)]
+        command = [str(server), "--entry_script", str(script), "--port", str(self._port.number)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -159,6 +162,7 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._port.release()
             self._work.cleanup()
 
 
@@ -166,7 +170,28 @@ class Running:
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class Port:
+    """A port that no other service of this user is given before it is released.
+
+    The server binds it seconds later: were it one of the kernel's own choice, another could have it by then, and a caller
+    would hear the wrong model. So it lies below the kernel's range, and a file's lock keeps it among processes.
+    """
+
+    def __init__(self, candidates: Sequence[int] = range(20_000, 30_000)) -> None:
+        folder = Path(tempfile.gettempdir(), f"tests-azure-ports-{os.getuid()}")
+        folder.mkdir(exist_ok=True)
+        for number in random.sample(candidates, len(candidates)):
+            file = (folder / str(number)).open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with socket.socket() as probe:
+                    probe.bind(("", number))
+            except OSError:
+                file.close()
+                continue
+            self.number, self._file = number, file
+            return
+        raise OSError("no port is free for another service")
+
+    def release(self) -> None:
+        self._file.close()

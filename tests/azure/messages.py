@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -130,13 +130,17 @@ class Request:
 
     @property
     def api_version(self) -> str:
-        return self.query.get("api-version", "")
+        """In lower case, since services compare it so."""
+        return self.query.get("api-version", "").lower()
 
     def json(self) -> Any:
         """The body as JSON; a Refusal (400) when it is none."""
         try:
-            return json.loads(self.body.read())
-        except ValueError as error:
+            content = self.body.read().decode("utf-8-sig")
+            value = json.loads(content)
+            # Half of a pair of surrogates is a character nowhere but in JSON: services read it as U+FFFD.
+            return _whole(value) if "\\ud" in content.lower() else value
+        except (ValueError, RecursionError) as error:
             raise Refusal(
                 Response.json(
                     {
@@ -153,31 +157,55 @@ class Request:
         return dict(parse_qsl(self.body.read().decode("utf-8", "replace"), keep_blank_values=True))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(name): _whole(entry) for name, entry in value.items()}
+    return [_whole(entry) for entry in value] if isinstance(value, list) else value
+
+
+@dataclass(slots=True, kw_only=True)
 class FileSlice:
-    """A response body that lies in a file: sent piece by piece, never held whole."""
+    """A response body that lies in a file: sent piece by piece, never held whole.
+
+    Opened at once, so that what the room told of is what is sent, whoever overwrites or deletes it meanwhile.
+    """
 
     path: Path
     offset: int = 0
     length: int
+    _file: IO[bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("rb")
 
     def chunks(self) -> Iterator[bytes]:
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            left = self.length
-            while left > 0 and (chunk := file.read(min(_CHUNK_BYTES, left))):
-                left -= len(chunk)
-                yield chunk
+        self._file.seek(self.offset)
+        left = self.length
+        while left > 0 and (chunk := self._file.read(min(_CHUNK_BYTES, left))):
+            left -= len(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._file.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
     """A response body that comes piece by piece and of unknown length: passed on as it arrives, once."""
 
     pieces: Iterator[bytes]
+    # Called once, when the body has been sent or will never be.
+    on_close: Callable[[], None] | None = None
 
     def chunks(self) -> Iterator[bytes]:
         yield from self.pieces
+
+    def close(self) -> None:
+        done, self.on_close = self.on_close, None
+        if done is not None:
+            done()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +239,11 @@ class Response:
             yield from self.body.chunks()
         elif self.body:
             yield self.body
+
+    def close(self) -> None:
+        """Lets go of what the body holds, however much of it was sent."""
+        if isinstance(self.body, FileSlice | Stream):
+            self.body.close()
 
     def with_headers(self, pairs: Mapping[str, str | None]) -> Response:
         return Response(status=self.status, headers=self.headers.replaced(pairs), body=self.body)

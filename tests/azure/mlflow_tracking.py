@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from tests.azure import mlflow_shapes, regional, runs
 from tests.azure.messages import Request, Response
 from tests.azure.mlflow_api import BASE, asked, matching, page, required, visit
 from tests.azure.mlflow_filter import Value
+from tests.azure.molds import numeric
 from tests.azure.regional import Visit
 from tests.azure.routing import Params, Room
 from tests.azure.runs import Experiment, Metric, Run, Tracking
@@ -254,9 +254,9 @@ def _sorting(kind: str, name: str) -> Callable[[Run], tuple[float, str] | None]:
 
 def _log_metric(run: Run, value: dict[str, Any], cloud: Cloud) -> None:
     told = value.get("value", 0.0)
-    special = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
     metric = Metric(
-        value=special[told] if told in special else float(told),
+        # MLflow's clients write NaN and Infinity by their names, which Python reads.
+        value=float(told),
         timestamp_ms=int(value.get("timestamp") or runs.milliseconds(cloud)),
         step=int(value.get("step") or 0),
     )
@@ -287,6 +287,8 @@ def log_metric(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, _WRITE)
     value = asked(found)
     required(found, value, "key")
+    if not numeric(value.get("value", 0.0)):
+        raise found.refusal(400, "BadRequest", f"The value of a metric is a number, not {value.get('value')!r}.")
     _log_metric(_run(found, value), value, cloud)
     return regional.reply({})
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from tests.azure import json_patch, regional, world
 from tests.azure.messages import Request, Response
+from tests.azure.molds import Mold, misfit
 from tests.azure.regional import Fault, Visit
 from tests.azure.routing import Params
 from tests.azure.state import Cloud
@@ -54,7 +55,7 @@ def empty(found: Visit, status: int = 200, more: dict[str, str] | None = None) -
 
 def patched(found: Visit, document: dict[str, Any], allowed: Iterable[str]) -> dict[str, Any]:
     """The document with the request's JSON Patch applied; `allowed` are the members that may change."""
-    operations = found.body(kind=list)
+    operations = found.body([object])
     for operation in operations:
         member = str(operation.get("path", "") if isinstance(operation, dict) else "")[1:].partition("/")[0]
         if member not in set(allowed):
@@ -68,11 +69,20 @@ def patched(found: Visit, document: dict[str, Any], allowed: Iterable[str]) -> d
         raise found.refusal(400, "BadRequest", "The request is invalid", ("InvalidPatch", str(bad))) from bad
 
 
+def checked(found: Visit, value: Any, mold: Mold) -> Any:
+    """What a patch has made of a document, when it still is one."""
+    if path := misfit(value, mold):
+        raise found.refusal(
+            400, "BadRequest", "The request is invalid", ("InvalidPatch", f"{path} is of another type.")
+        )
+    return value
+
+
 def page(found: Visit, entries: list[dict[str, Any]]) -> dict[str, Any]:
     query = found.request.query
     said, token = query.get("count", ""), query.get("$skiptoken", "0")
-    size = min(int(said), _PAGE) if said.isdigit() and int(said) else _PAGE
-    start = int(token) if token.isdigit() else 0
+    size = min(int(said), _PAGE) if said.isascii() and said.isdigit() and int(said) else _PAGE
+    start = int(token) if token.isascii() and token.isdigit() else 0
     found_page: dict[str, Any] = {"value": entries[start : start + size]}
     # azureml-core follows `nextLink` whenever it is there, also when it is null.
     if start + size < len(entries):

@@ -11,6 +11,7 @@ from tests.azure import mms, regional, registry
 from tests.azure.arm.assets import Container, Version
 from tests.azure.arm.workspaces import Key, Workspace
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.molds import Mold
 from tests.azure.regional import Visit
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
@@ -28,6 +29,22 @@ _PATCHED = (
 )
 # What v1 says of a model and the rest of Azure does not, by its own name.
 _OWN = ("framework", "frameworkVersion", "mimeType", "unpack", "experimentName", "datasets", "parentModelId")
+
+_WORDS: Mold = {"description": str, "kvTags": {"*": str}, "properties": {"*": str}}
+_MODEL: Mold = {
+    **_WORDS,
+    **dict.fromkeys(("name", "url", "mimeType", "framework", "frameworkVersion", "experimentName", "runId"), str),
+    "parentModelId": str,
+    "unpack": bool,
+    "datasets": [object],
+}
+_ASSET: Mold = {
+    **_WORDS,
+    "name": str,
+    "runid": str,
+    "artifacts": [{"id": str, "prefix": str}],
+    "meta": {"*": object},
+}
 
 room = Room("mms-models", host=regional.HOST)
 
@@ -136,7 +153,7 @@ def _artifact(found: Visit, url: str) -> str:
 @room.post(MODELS)
 def create_model(request: Request, params: Params, cloud: Cloud) -> Response:
     found = mms.visit(request, params, cloud, _WRITE)
-    asked = found.body()
+    asked = found.body(_MODEL)
     missing = [name for name in ("name", "url", "mimeType") if not asked.get(name)]
     if missing or not registry.is_name(asked["name"]):
         text = f"{missing[0]} is required." if missing else f"The model's name {asked['name']!r} is invalid."
@@ -206,6 +223,7 @@ def patch_model(request: Request, params: Params, cloud: Cloud) -> Response:
     found = mms.visit(request, params, cloud, _WRITE)
     container, version = _existing(found, params["model"])
     value = mms.patched(found, rendered(cloud, found.workspace, container, version), _PATCHED)
+    mms.checked(found, value, _MODEL)
     changed = {
         "tags": value["kvTags"] or {},
         "properties": value["properties"] or {},
@@ -232,7 +250,7 @@ def delete_model(request: Request, params: Params, cloud: Cloud) -> Response:
 @room.post(ASSETS)
 def create_asset(request: Request, params: Params, cloud: Cloud) -> Response:
     found = mms.visit(request, params, cloud, "assets/write")
-    asked = found.body()
+    asked = found.body(_ASSET)
     if not asked.get("name"):
         raise found.refusal(400, "BadRequest", "The request is invalid", ("InvalidAsset", "name is required."))
     asset_id = cloud.new_id().replace("-", "")

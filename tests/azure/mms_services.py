@@ -11,7 +11,8 @@ from tests.azure.arm import operations as arm_operations
 from tests.azure.arm.computes import Computes
 from tests.azure.backends import Serving, StartFailed
 from tests.azure.messages import Refusal, Request, Response
-from tests.azure.mms_shapes import completed, rendered, service_operation
+from tests.azure.mms_shapes import SERVICE, completed, rendered, service_operation
+from tests.azure.molds import scalar
 from tests.azure.regional import Visit
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
@@ -107,7 +108,7 @@ def validate_name(request: Request, params: Params, cloud: Cloud) -> Response:
 @room.post(SERVICES + "/validate")
 def validate(request: Request, params: Params, cloud: Cloud) -> Response:
     found = mms.visit(request, params, cloud, "services/read")
-    asked = found.body()
+    asked = found.body({"type": str, "serviceName": str, "createRequest": {"overwrite": bool}})
     name, text = str(asked.get("serviceName") or ""), None
     if asked.get("type") == "Create":
         create = asked.get("createRequest") or {}
@@ -120,7 +121,7 @@ def validate(request: Request, params: Params, cloud: Cloud) -> Response:
 @room.post(SERVICES + "/validate/resource")
 def validate_resource(request: Request, params: Params, cloud: Cloud) -> Response:
     found = mms.visit(request, params, cloud, "services/read")
-    asked = found.body()
+    asked = found.body(SERVICE)
     error = _short_of_cores(found, asked) if asked.get("computeType") == ACI else None
     return mms.reply(found, _validated(str(asked.get("name") or ""), error["message"] if error else None))
 
@@ -195,7 +196,7 @@ def _refuse_busy(found: Visit, service: Service) -> None:
 @room.post(SERVICES)
 def create_service(request: Request, params: Params, cloud: Cloud) -> Response:
     found = mms.visit(request, params, cloud, "services/read")
-    asked = found.body()
+    asked = found.body(SERVICE)
     mms.visit(request, params, cloud, _action(str(asked.get("computeType")), "write"))
     _check_create(found, asked)
     state = cloud.state(Services)
@@ -229,6 +230,7 @@ def _made(found: Visit, asked: dict[str, Any], known: Service | None) -> Service
         label=(asked.get("dnsNameLabel") or found.cloud.new_id()) if is_aci else "",
         address=compute.address if compute else "",
         serving=known.serving if known else "",
+        limit=known.limit if known else 0,
     )
 
 
@@ -265,14 +267,14 @@ def _is_asked(found: Visit, service: Service) -> bool:
 @room.patch(ONE)
 def patch_service(request: Request, params: Params, cloud: Cloud) -> Response:
     found, service = _visit(request, params, cloud, "write")
-    value = mms.patched(found, service.request, _PATCHED[service.kind])
+    value = mms.checked(found, mms.patched(found, service.request, _PATCHED[service.kind]), SERVICE)
     kept = service.request.get("properties") or {}
     changed = sorted(name for name, text in kept.items() if (value.get("properties") or {}).get(name) != text)
     if changed:
         raise _invalid(found, "ImmutableProperty", f"The properties {changed} of the service cannot be changed.")
     if value.get("environmentImageRequest") != service.request.get("environmentImageRequest"):
         _check_image(found, value)
-    members = {str(operation["path"])[1:].partition("/")[0] for operation in found.body(kind=list)}
+    members = {str(operation["path"])[1:].partition("/")[0] for operation in found.body([object])}
     is_words_alone = members <= set(_WORDS)
     if not is_words_alone:
         _refuse_busy(found, service)
@@ -323,7 +325,7 @@ def list_keys(request: Request, params: Params, cloud: Cloud) -> Response:
 @room.post(ONE + "/regenerateKeys")
 def regenerate_keys(request: Request, params: Params, cloud: Cloud) -> Response:
     found, service = _visit(request, params, cloud, "listkeys/action")
-    asked = found.body()
+    asked = found.body({"keyType": scalar, "keyValue": str})
     which = {"Primary": "primaryKey", "0": "primaryKey", "Secondary": "secondaryKey", "1": "secondaryKey"}
     name = which.get(str(asked.get("keyType")))
     if name is None:

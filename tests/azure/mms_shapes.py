@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.azure import mms_models
 from tests.azure.arm.workspaces import Workspace
+from tests.azure.molds import Mold, number, scalar
 from tests.azure.state import Cloud
 from tests.azure.webservices import ACI, AKS, ENDPOINT, Operation, Service
 
@@ -61,6 +62,39 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "versions": {},
     },
 }
+_TEXTS = {"*": scalar}
+_IMAGE: Mold = {
+    "driverProgram": str,
+    "assets": [{"id": str, "mimeType": str, "url": str, "unpack": bool}],
+    "modelIds": [str],
+    "models": [object],
+    "environment": {
+        "name": str,
+        "environmentVariables": _TEXTS,
+        "python": {"condaDependencies": object},
+    },
+}
+_SHARED: Mold = {
+    **dict.fromkeys(
+        ("name", "computeType", "description", "location", "dnsNameLabel", "computeName", "namespace"), str
+    ),
+    **dict.fromkeys(("imageId", "cname", "sslCertificate", "sslKey", "type"), str),
+    **dict.fromkeys(
+        ("authEnabled", "aadAuthEnabled", "appInsightsEnabled", "sslEnabled", "overwrite", "isDefault"), bool
+    ),
+    **dict.fromkeys(("numReplicas", "scoringTimeoutMs", "maxConcurrentRequestsPerContainer", "maxQueueWaitMs"), number),
+    "trafficPercentile": number,
+    "kvTags": _TEXTS,
+    "properties": _TEXTS,
+    "keys": {"primaryKey": str, "secondaryKey": str},
+    "containerResourceRequirements": dict.fromkeys(("cpu", "cpuLimit", "memoryInGB", "memoryInGBLimit", "gpu"), number),
+    "autoScaler": {"autoscaleEnabled": bool, "minReplicas": number, "maxReplicas": number},
+    "livenessProbeRequirements": {"*": object},
+    "dataCollection": {"*": object},
+    "environmentImageRequest": _IMAGE,
+}
+# What a request for a service holds, as far as it is read; also what a patch may make of it.
+SERVICE: Mold = {**_SHARED, "versions": {"*": _SHARED}}
 # What model management's REST model of an environment has. azureml-core sends more (`databricks`), which no model of an
 # answer knows.
 _ENVIRONMENT = {"name", "version", "python", "environmentVariables", "docker", "spark", "inferencingStackVersion", "r"}

@@ -114,7 +114,7 @@ class Contract:
     def operation(self, request: Request) -> Operation | None:
         """The operation a request is, or None when no file covers it."""
         if request.host == _ARM_HOST:
-            asked = request.api_version.lower()
+            asked = request.api_version
             plane, version = "resource-manager", NEAREST_VERSION.get(asked, asked)
         elif _DATA_PLANE_HOST.fullmatch(request.host):
             plane, version = "data-plane", _DATA_PLANE_VERSION
@@ -244,5 +244,5 @@ class Contract:
 def _parsed(content: bytes) -> tuple[Any, list[Finding]]:
     try:
         return json.loads(content), []
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, [Finding(pointer="/", message="the body is no JSON")]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tests.azure import wire
 from tests.azure.authority import Authority
-from tests.azure.messages import Body, Delivery, Request, Response
+from tests.azure.messages import Body, Delivery, Request, Response, Stream
 
 _HANDSHAKE_TIMEOUT_S = 30.0
 _BACKLOG = 512
@@ -158,7 +158,7 @@ class Proxy:
 
     def _exchange(self, connection: socket.socket, stream: BinaryIO, head: wire.Head, place: _Place) -> bool:
         number = self._service.begin()
-        body = Body()
+        body, delivery = Body(), None
         try:
             if head.headers.get("Expect").lower() == "100-continue":
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -180,11 +180,15 @@ class Proxy:
             if delivery.reset:
                 _reset(connection)
                 return False
-            keep_alive = head.keep_alive and not self._stopping
-            wire.write_delivery(connection, delivery, method=head.method, keep_alive=keep_alive)
+            # A client of HTTP/1.0 knows no chunks: what streams ends with the connection.
+            is_plain = head.version == "HTTP/1.0" and isinstance(delivery.response.body, Stream)
+            keep_alive = head.keep_alive and not self._stopping and not is_plain
+            wire.write_delivery(connection, delivery, method=head.method, keep_alive=keep_alive, in_chunks=not is_plain)
             return keep_alive and delivery.truncate_after is None
         finally:
             body.close()
+            if delivery is not None:
+                delivery.response.close()
             self._service.end(number)
 
 

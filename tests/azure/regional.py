@@ -13,6 +13,7 @@ from tests.azure.access import MACHINE_LEARNING, Caller, Denied, require_token
 from tests.azure.arm import workspaces
 from tests.azure.clock import iso8601
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.molds import Mold, misfit
 from tests.azure.routing import Params
 from tests.azure.state import Cloud
 
@@ -69,14 +70,16 @@ class Visit:
         fault = Fault(status=status, code=code, message=message, details=details)
         return refusal(self.cloud, self.region, self.shape, fault)
 
-    def body(self, *, kind: type[dict[str, Any] | list[Any]] = dict) -> Any:
-        """The request's JSON, of this kind; the service's own 400 for anything else."""
+    def body(self, mold: Mold) -> Any:
+        """The request's JSON, of these types; the service's own 400 for anything else."""
         try:
             value = self.request.json()
         except Refusal as broken:
             raise self.refusal(400, "BadRequest", "The request content is no valid JSON.") from broken
-        if not isinstance(value, kind):
-            raise self.refusal(400, "BadRequest", f"The request content is no JSON {kind.__name__}.")
+        if path := misfit(value, mold):
+            raise self.refusal(
+                400, "BadRequest", f"The request content is invalid: {path} is of another type than expected."
+            )
         return value
 
 

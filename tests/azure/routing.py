@@ -17,6 +17,7 @@ from tests.azure.state import Cloud
 Params = dict[str, str]
 Handler = Callable[[Request, Params, Cloud], Response]
 
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?", re.IGNORECASE)
 _PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 
 
@@ -177,8 +178,9 @@ class NoMatch:
     """Why nothing answers: the text for the 501 and for the test that fails by it."""
 
     reason: str
-    # The path is known and the request has no api-version at all: Azure's own 400, no gap of the emulator.
+    # The path is known, and the request has no api-version or what is none: Azure's own 400, no gap of the emulator.
     lacks_api_version: bool = False
+    known_versions: tuple[str, ...] = ()
 
 
 class Router:
@@ -209,8 +211,10 @@ class Router:
         if other_versions and not request.api_version:
             return NoMatch(reason=f"{asked} lacks an api-version", lacks_api_version=True)
         if other_versions:
-            known = ", ".join(sorted(other_versions))
-            return NoMatch(reason=f"{asked} is not emulated for api-version {request.api_version} (only {known})")
+            known, said = tuple(sorted(other_versions)), request.api_version
+            if not _API_VERSION.fullmatch(said):
+                return NoMatch(reason=f"{asked}: {said!r} is no api-version", known_versions=known)
+            return NoMatch(reason=f"{asked} is not emulated for api-version {said} (only {', '.join(known)})")
         if other_methods:
             return NoMatch(reason=f"{asked} is not emulated (only {', '.join(sorted(other_methods))})")
         return NoMatch(reason=f"{asked} is not emulated")

@@ -15,6 +15,7 @@ from typing import Self
 from tests.azure import github, openapi, rooms, world
 from tests.azure.authority import Authority
 from tests.azure.clock import Clock
+from tests.azure.faults import Plan
 from tests.azure.messages import Delivery, Refusal, Request, Response
 from tests.azure.openapi import Contract
 from tests.azure.proxy import Proxy
@@ -163,8 +164,19 @@ class _Door:
         exchange.faults = plan.names
         if plan.delay_s:
             time.sleep(plan.delay_s)
-        delivery = plan.instead(request) or plan.apply(request, self._dispatch(request, exchange))
+        try:
+            delivery = plan.instead(request) or self._delivered(request, exchange, plan)
+        except Exception as error:  # noqa: BLE001  # the test must hear of it, and the client too
+            delivery = Delivery(response=self._crashed(request, exchange.route or "tests.azure", error))
         self._cloud.trace.answered(exchange, delivery.response)
+        return delivery
+
+    def _delivered(self, request: Request, exchange: Exchange, plan: Plan) -> Delivery:
+        response = self._dispatch(request, exchange)
+        delivery = plan.apply(request, response)
+        if delivery.response.body is not response.body:
+            # A fault gives another answer in its place.
+            response.close()
         return delivery
 
     def _dispatch(self, request: Request, exchange: Exchange) -> Response:
@@ -180,6 +192,9 @@ class _Door:
         if found.lacks_api_version:
             message = "The api-version query parameter (?api-version=) is required for all requests."
             return Response.json({"error": {"code": "MissingApiVersionParameter", "message": message}}, status=400)
+        if found.known_versions:
+            message = f"The api-version '{request.api_version}' is invalid. The supported versions are '{','.join(found.known_versions)}'."
+            return Response.json({"error": {"code": "InvalidApiVersionParameter", "message": message}}, status=400)
         self._cloud.fail("not-implemented", found.reason, request.number)
         return Response.json({"error": {"code": "NotEmulated", "message": f"tests.azure: {found.reason}"}}, status=501)
 
@@ -193,9 +208,13 @@ class _Door:
         except Refusal as refusal:
             return refusal.response
         except Exception as error:  # noqa: BLE001  # the test must hear of it, whatever it is
-            text = f"{found.route}: {type(error).__name__}: {error}"
-            self._cloud.fail("emulator-error", f"{text}\n{traceback.format_exc()}", request.number)
-            return Response.json({"error": {"code": "EmulatorError", "message": text}}, status=500)
+            return self._crashed(request, str(found.route), error)
+
+    def _crashed(self, request: Request, place: str, error: Exception) -> Response:
+        text = f"{place}: {type(error).__name__}: {error}"
+        told = "".join(traceback.format_exception(error))
+        self._cloud.fail("emulator-error", f"{text}\n{told}", request.number)
+        return Response.json({"error": {"code": "EmulatorError", "message": text}}, status=500)
 
     def _check_contract(self, request: Request, response: Response) -> None:
         if self._emulator.contract is None or response.status in {500, 501}:

@@ -165,10 +165,14 @@ def sas_refusal(  # noqa: PLR0917  # the request's own parts, in the order they 
         return "the token is incomplete"
     if not held.allows_shared_key and "skoid" not in fields:
         return "KeyBasedAuthenticationNotPermitted"
-    if not hmac.compare_digest(sign_sas(held, container, blob, fields), fields["sig"]):
+    if not hmac.compare_digest(sign_sas(held, container, blob, fields).encode(), fields["sig"].encode()):
         return "the signature does not match"
     now_s = cloud.clock.now_s()
-    if now_s >= _seconds(fields["se"]) or now_s < _seconds(fields.get("st", "1970-01-01T00:00:00Z")):
+    try:
+        is_valid = _seconds(fields.get("st", "1970-01-01T00:00:00Z")) <= now_s < _seconds(fields["se"])
+    except ValueError:
+        return "the token's times are not in their format"
+    if not is_valid:
         return "the token is not valid at this time"
     return "" if permission in fields["sp"] else f"the token's permissions ({fields['sp']}) lack {permission}"
 

@@ -6,12 +6,13 @@ Real serving is behind a Handle; this room checks who calls and forwards.
 from __future__ import annotations
 
 import http.client
+import time
 
 from tests.azure import webservices
 from tests.azure.arm.forwarding import Channels
-from tests.azure.arm.scoring import Load, Rotations
-from tests.azure.backends import Serving
-from tests.azure.messages import Refusal, Request, Response
+from tests.azure.arm.scoring import Load, Rotations, as_router
+from tests.azure.backends import Lease, Serving
+from tests.azure.messages import Refusal, Request, Response, Stream
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
 from tests.azure.webservices import ACI, ENDPOINT, Service, Services
@@ -36,14 +37,6 @@ def _authorize(request: Request, service: Service, cloud: Cloud) -> None:
         raise Refusal(_said(cloud, 401, "Unauthorized"))
 
 
-def _limit(service: Service) -> int:
-    """Requests an AKS service takes on at once; ACI's container queues what comes."""
-    each = service.request.get("maxConcurrentRequestsPerContainer") or 1
-    scaler = service.request.get("autoScaler") or {}
-    replicas = scaler.get("maxReplicas") if scaler.get("autoscaleEnabled") else service.request.get("numReplicas")
-    return int(each * (replicas or 1))
-
-
 def _version_of(service: Service, cloud: Cloud) -> str:
     """The start of the version whose turn it is, by the versions' shares of the traffic."""
     asked = service.request.get("versions") or {}
@@ -61,23 +54,38 @@ def _score(request: Request, service: Service | None, path: str, cloud: Cloud) -
         _authorize(request, service, cloud)
         serving = _version_of(service, cloud) if service.kind == ENDPOINT else service.serving
         timeout_s = (service.request.get("scoringTimeoutMs") or 60000) / 1000
-        is_aci, limit = service.kind == ACI, _limit(service)
+        # Taken with the choice, so that nothing ends between the two.
+        lease, limit = cloud.live(Serving).lease(serving), service.limit
     load, key = cloud.live(Load), f"mms/{service.name}"
-    if not load.enter(key, 1_000_000 if is_aci else limit):
+
+    def done() -> None:
+        load.leave(key)
+        if lease is not None:
+            lease.release()
+
+    if not load.enter(key, limit):
+        if lease is not None:
+            lease.release()
         return _said(cloud, 503, "Too many requests for service: its replicas take no more at once. (overloaded)")
     try:
-        return _answer(request, service, serving, path, timeout_s, cloud)
-    finally:
-        load.leave(key)
+        response = _answer(request, service, lease, path, timeout_s, cloud)
+    except BaseException:
+        done()
+        raise
+    if isinstance(response.body, Stream):
+        response.body.on_close = done
+    else:
+        done()
+    return response
 
 
 def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
-    request: Request, service: Service, serving: str, path: str, timeout_s: float, cloud: Cloud
+    request: Request, service: Service, lease: Lease | None, path: str, timeout_s: float, cloud: Cloud
 ) -> Response:
-    live = cloud.live(Serving)
-    start = live.start_of(serving) if serving else None
-    if start is None or start.handle is None:
-        if live.echoes:
+    serving = cloud.live(Serving)
+    if lease is None:
+        if serving.echoes:
+            time.sleep(serving.echo_takes_s)
             kind = request.headers.get("Content-Type", "application/json")
             return Response(body=request.body.read()).with_headers(
                 {"Content-Type": kind, "x-request-id": cloud.new_id()}
@@ -86,11 +94,13 @@ def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
         cloud.fail("not-implemented", text, request.number)
         return _said(cloud, 501, f"tests.azure: {text}")
     try:
-        return cloud.live(Channels).forward(start.handle.address, request, path, timeout_s=timeout_s)
+        response = cloud.live(Channels).forward(lease.address, request, path, timeout_s=timeout_s)
     except TimeoutError:
         return _said(cloud, 504, "The request timed out.")
     except (OSError, http.client.HTTPException) as error:
         return _said(cloud, 502, f"Bad Gateway: {error}")
+    # On a cluster its router stands before the container; ACI's container answers for itself.
+    return response if service.kind == ACI else as_router(response, {})
 
 
 def score(request: Request, params: Params, cloud: Cloud) -> Response:

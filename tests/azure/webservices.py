@@ -17,6 +17,8 @@ from tests.azure.transitions import Progress, Stage, after_polls
 # By name: the start that serves a version, and its image.
 Versions = dict[str, tuple[str, dict[str, Any]]]
 ACI, AKS, ENDPOINT = "ACI", "AKS", "AKSENDPOINT"
+# ACI's container queues what comes.
+_UNLIMITED = 1_000_000
 # Without a script: seen under way by one poll, done at the next. What needs no container is done at once.
 _COURSES: dict[str, tuple[Stage, ...]] = {
     "mms-create": after_polls(1, "Running", "Succeeded"),
@@ -60,6 +62,8 @@ class Service:
     # Of an endpoint: by version, the start that serves, and its image.
     versions: Versions = field(default_factory=dict)
     told_log: str | None = None
+    # Requests that its replicas take on at once: those that run, not those a write has just asked for.
+    limit: int = 0
     # Tokens and until when they hold, in seconds since 1970.
     tokens: dict[str, float] = field(default_factory=dict)
 
@@ -231,6 +235,7 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
     service.updated = operation.ended
     service.error = operation.error
     if has_succeeded:
+        service.limit = _limit(service)
         if operation.starting or not service.serving:
             cloud.live(Serving).end(service.serving)
             service.serving = operation.starting
@@ -244,6 +249,20 @@ def _end(cloud: Cloud, operation: Operation, state: str, error: dict[str, Any] |
         _fail(cloud, operation, service)
     is_container = operation.extra.get("sub_operation", "DeployService") == "DeployService"
     service.told_log = operation.extra.get("log") if is_container else None
+
+
+def _limit(service: Service) -> int:
+    if service.kind == ACI:
+        return _UNLIMITED
+    if service.kind == ENDPOINT:
+        return sum(_limit_of(asked) for asked in (service.request.get("versions") or {}).values())
+    return _limit_of(service.request)
+
+
+def _limit_of(request: dict[str, Any]) -> int:
+    each, scaler = request.get("maxConcurrentRequestsPerContainer") or 1, request.get("autoScaler") or {}
+    replicas = scaler.get("maxReplicas") if scaler.get("autoscaleEnabled") else request.get("numReplicas")
+    return int(each * (replicas or 1))
 
 
 def _end_versions(cloud: Cloud, versions: Versions, *, but: Versions | None = None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ from tests.azure.messages import Delivery, Headers, Response, Stream
 _MAX_LINE_BYTES = 1 << 16
 _MAX_HEADERS = 200
 _CHUNK_BYTES = 1 << 16
+_NO_BREAKS = {ord(character): None for character in "\r\n\0"}
+_CHUNK_SIZE = re.compile(r"[0-9a-fA-F]{1,16}")
 MAX_BODY_BYTES = 1 << 30
 
 
@@ -35,8 +38,9 @@ class Head:
 
     @property
     def keep_alive(self) -> bool:
-        said = (self.headers.get("Connection") or self.headers.get("Proxy-Connection")).lower()
-        return said != "close" if self.version == "HTTP/1.1" else said == "keep-alive"
+        said = ",".join(self.headers.get_all("Connection") or self.headers.get_all("Proxy-Connection")).lower()
+        words = {word.strip() for word in said.split(",")}
+        return "close" not in words if self.version == "HTTP/1.1" else "keep-alive" in words
 
 
 def _line(stream: BinaryIO) -> str | None:
@@ -81,9 +85,10 @@ def read_body(stream: BinaryIO, headers: Headers, max_bytes: int = MAX_BODY_BYTE
     if "chunked" in headers.get("Transfer-Encoding").lower():
         yield from _read_chunked(stream, max_bytes)
         return
-    length = headers.get("Content-Length", "0")
-    if not length.isdigit():
-        raise Malformed(400, f"Content-Length is no number: {length!r}")
+    lengths = set(headers.get_all("Content-Length")) or {"0"}
+    length = min(lengths)
+    if len(lengths) > 1 or not (length.isascii() and length.isdigit()):
+        raise Malformed(400, f"Content-Length is no number: {', '.join(sorted(lengths))!r}")
     if int(length) > max_bytes:
         raise Malformed(413, f"a body of {length} bytes is more than the {max_bytes} the emulator takes")
     yield from _exactly(stream, int(length))
@@ -92,11 +97,13 @@ def read_body(stream: BinaryIO, headers: Headers, max_bytes: int = MAX_BODY_BYTE
 def _read_chunked(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
     total = 0
     while True:
-        size_line = (_line(stream) or "").partition(";")[0].strip()
-        try:
-            size = int(size_line, 16)
-        except ValueError:
-            raise Malformed(400, f"no chunk size: {size_line!r}") from None
+        line = _line(stream)
+        if line is None:
+            raise ConnectionResetError("the client closed the connection inside a request body")
+        size_line = line.partition(";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(size_line):
+            raise Malformed(400, f"no chunk size: {size_line[:50]!r}")
+        size = int(size_line, 16)
         if size == 0:
             while _line(stream):
                 pass
@@ -115,19 +122,20 @@ def _reason(status: int) -> str:
         return "Unknown"
 
 
-def head_bytes(response: Response, *, keep_alive: bool, method: str) -> bytes:
+def head_bytes(response: Response, *, keep_alive: bool, method: str, in_chunks: bool = True) -> bytes:
     lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
     bodiless = response.status in {204, 304}
     given = {name.lower() for name, _ in response.headers}
     # HEAD answers with the length of what GET would send; a room that knows it sets Content-Length itself.
     if isinstance(response.body, Stream):
-        lines.append("Transfer-Encoding: chunked")
+        lines += ["Transfer-Encoding: chunked"] if in_chunks else []
     elif "content-length" not in given and not bodiless:
         lines.append(f"Content-Length: {response.size}")
     if "date" not in given:
         lines.append(f"Date: {email.utils.formatdate(usegmt=True)}")
     lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
-    lines += [f"{name}: {value}" for name, value in response.headers]
+    # A name that a client chose may stand in a header; a line of its own it shall not get.
+    lines += [f"{name}: {value}".translate(_NO_BREAKS) for name, value in response.headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
@@ -137,11 +145,16 @@ def write_delivery(
     *,
     method: str,
     keep_alive: bool,
+    in_chunks: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Writes the response as its delivery says; a truncated one ends early and leaves closing to the caller."""
     response = delivery.response
-    head = head_bytes(response, keep_alive=keep_alive and delivery.truncate_after is None, method=method)
+    if isinstance(response.body, Stream) and (delivery.truncate_after is not None or delivery.pieces > 1):
+        # What is cut up by a fault is no stream any more: its length is known.
+        response = replace(response, body=b"".join(response.chunks()))
+    goes_on = keep_alive and delivery.truncate_after is None
+    head = head_bytes(response, keep_alive=goes_on, method=method, in_chunks=in_chunks)
     if method == "HEAD" or response.status in {204, 304}:
         connection.sendall(head)
         return
@@ -156,8 +169,10 @@ def write_delivery(
     if isinstance(response.body, Stream):
         connection.sendall(head)
         for piece in response.chunks():
-            connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if piece else b"")
-        connection.sendall(b"0\r\n\r\n")
+            framed = f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if piece and in_chunks else piece
+            connection.sendall(framed)
+        if in_chunks:
+            connection.sendall(b"0\r\n\r\n")
         return
     if response.size <= _CHUNK_BYTES:
         connection.sendall(head + b"".join(response.chunks()))

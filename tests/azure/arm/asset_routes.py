@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from tests.azure import storage, world
-from tests.azure.arm import answers, datastores, paging, versions
+from tests.azure.arm import answers, bodies, datastores, paging, versions
 from tests.azure.arm.assets import Assets, Container, Version, rendered_container, rendered_version, version_properties
-from tests.azure.arm.workspaces import Visit, created_by, modified_by, visit
+from tests.azure.arm.workspaces import Visit, created_by, has_pairs, modified_by, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Handler, Params, Room
@@ -62,7 +62,7 @@ def _named(found: Visit, name: str) -> str:
 
 
 def put_container(found: Visit, kind: str, params: Params) -> Response:
-    asked = found.request.json().get("properties") or {}
+    asked = bodies.read(found.request, bodies.ASSET).get("properties") or {}
     state = found.cloud.state(Assets)
     container = state.get(found.workspace.key, kind, _named(found, params["name"]))
     # As recorded: an environment's PUT answers 201 each time, a model's 200 when it was there.
@@ -85,7 +85,7 @@ def _written(found: Visit, value: dict[str, Any], status: int) -> Response:
 
 
 def put_version(found: Visit, kind: str, params: Params) -> Response:
-    asked = found.request.json().get("properties") or {}
+    asked = bodies.read(found.request, bodies.ASSET).get("properties") or {}
     cloud, state, name = found.cloud, found.cloud.state(Assets), _named(found, params["name"])
     container = state.get(found.workspace.key, kind, name)
     held = container.versions.get(params["version"]) if container else None
@@ -113,9 +113,7 @@ def put_version(found: Visit, kind: str, params: Params) -> Response:
 def list_containers(found: Visit, kind: str, params: Params) -> Response:
     shown = _visible(found)
     listed = [one for one in found.cloud.state(Assets).of(found.workspace.key, kind) if shown(one.properties)]
-    return found.reply(
-        paging.page(found.request, [rendered_container(found, kind, one) for one in listed], _size(found))
-    )
+    return found.reply(found.page([rendered_container(found, kind, one) for one in listed], _size(found)))
 
 
 def list_versions(found: Visit, kind: str, params: Params) -> Response:
@@ -133,14 +131,16 @@ def list_versions(found: Visit, kind: str, params: Params) -> Response:
     held = [one for one in container.versions.values() if shown(one.properties)]
     if wanted := query.get("version"):
         held = [one for one in held if one.name == wanted]
+    for filtered in ("tags", "properties"):
+        held = [one for one in held if has_pairs(one.properties[filtered], query.get(filtered, ""))]
     held.sort(key=lambda one: one.order, reverse="asc" not in query.get("$orderby", "createdtime desc").lower())
     return found.reply(
-        paging.page(found.request, [rendered_version(found, kind, container, one) for one in held], _size(found))
+        found.page([rendered_version(found, kind, container, one) for one in held], paging.size(found.request, "$top"))
     )
 
 
 def _size(found: Visit) -> int:
-    return int(found.request.query.get("$top", "0") or 0)
+    return paging.size(found.request, "count") or paging.size(found.request, "$top")
 
 
 def _visible(found: Visit) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.azure.arm import answers, policies, versions
+from tests.azure.arm import answers, bodies, paging, policies, versions
 from tests.azure.arm.subscriptions import GROUP, Subscriptions
 from tests.azure.arm.workspaces import authorize
 from tests.azure.messages import Request, Response
@@ -37,7 +37,8 @@ def _enter(request: Request, params: Params, cloud: Cloud, verb: str) -> str:
 def list_settings(request: Request, params: Params, cloud: Cloud) -> Response:
     base = _enter(request, params, cloud, "read").lower()
     held = cloud.state(AutoscaleSettings).by_id
-    return answers.arm_reply({"value": [value for key, value in held.items() if key.startswith(f"{base}/")]})
+    listed = [value for key, value in held.items() if key.startswith(f"{base}/")]
+    return answers.arm_reply(paging.page(cloud, request, listed))
 
 
 @room.get(ONE, api_versions=_VERSIONS)
@@ -53,7 +54,7 @@ def get_setting(request: Request, params: Params, cloud: Cloud) -> Response:
 @room.put(ONE, api_versions=_VERSIONS)
 def put_setting(request: Request, params: Params, cloud: Cloud) -> Response:
     identifier = f"{_enter(request, params, cloud, 'write')}/{params['setting']}"
-    body = policies.applied(cloud, identifier, request.json())
+    body = policies.applied(cloud, identifier, bodies.read(request, bodies.AUTOSCALE))
     held = cloud.state(AutoscaleSettings).by_id
     is_new = identifier.lower() not in held
     properties = {"enabled": True, "name": params["setting"], **(body.get("properties") or {})}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.azure import world
 from tests.azure.access import MACHINE_LEARNING, require_token
-from tests.azure.arm import answers, operations, policies, versions
+from tests.azure.arm import answers, bodies, operations, policies, versions
 from tests.azure.arm.computes import CLUSTERS, Compute, Computes, find, refusal, rendered
 from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_reachable, visit
 from tests.azure.clock import iso8601
@@ -53,7 +53,7 @@ _KUBERNETES_DEFAULTS: dict[str, Any] = {"namespace": "default", "extensionInstan
 @room.get(LIST, api_versions=versions.COMPUTES)
 def list_computes(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/read")
-    return found.reply({"value": _all(found)})
+    return found.reply(found.page(_all(found)))
 
 
 def _all(found: Visit) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ def _checked(found: Visit, name: str, properties: dict[str, Any]) -> None:
 def put_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/write")
     name = params["compute"]
-    body = policies.applied(cloud, f"{found.workspace.id}/computes/{name}", request.json())
+    body = policies.applied(cloud, f"{found.workspace.id}/computes/{name}", bodies.read(request, bodies.COMPUTE))
     properties = body.get("properties") or {}
     _checked(found, name, properties)
     state = cloud.state(Computes)
@@ -143,7 +143,12 @@ def _made(found: Visit, name: str, body: dict[str, Any], existing: Compute | Non
         is_attached=bool(properties.get("resourceId")),
         properties={**defaults, **(properties.get("properties") or {})},
         tags=dict(body.get("tags") or {}),
-        identity=identity and {"type": identity["type"], "principalId": cloud.new_id(), "tenantId": world.TENANT_ID},
+        identity=identity
+        and {
+            "type": identity.get("type", "SystemAssigned"),
+            "principalId": cloud.new_id(),
+            "tenantId": world.TENANT_ID,
+        },
         description=properties.get("description"),
         created=existing.created if existing else now,
         modified=now,

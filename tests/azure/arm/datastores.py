@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.azure import storage, world
-from tests.azure.arm import versions
+from tests.azure.arm import bodies, versions
 from tests.azure.arm.workspaces import Visit, visit
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -73,7 +73,7 @@ def _one(found: Visit, name: str) -> str:
 def list_datastores(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "datastores/read", v2=True)
     names = [DEFAULT] if request.query.get("isdefault", "").lower() == "true" else [DEFAULT, ARTIFACTS]
-    return found.reply({"value": [_rendered(found, name, _one(found, name)) for name in names]})
+    return found.reply(found.page([_rendered(found, name, _one(found, name)) for name in names]))
 
 
 @room.get(ONE, api_versions=versions.ASSETS)
@@ -92,8 +92,8 @@ def list_secrets(request: Request, params: Params, cloud: Cloud) -> Response:
         raise found.bad_request(
             ("NoCredentials", f"The datastore {params['datastore']} is based on identity: it has no secrets.")
         )
-    asked = request.json() if request.body.size else {}
-    if isinstance(asked, dict) and asked.get("expirableSecret"):
+    asked = bodies.read_or_none(request, bodies.SECRETS)
+    if asked.get("expirableSecret"):
         lifetime_s = float(asked.get("expireAfterHours") or 1) * 3600
         sas = storage.issue_sas(cloud, account.name, container, permissions="racwdl", lifetime_s=lifetime_s)
         return found.reply({"secretsType": "Sas", "sasToken": sas}, did="write")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.azure.arm import answers, endpoints, operations, policies, quotas, services, versions
+from tests.azure.arm import answers, bodies, endpoints, operations, paging, policies, quotas, services, versions
 from tests.azure.arm.deployment_rules import MAX_INSTANCES, capacity_of, check, check_size, merged_properties
 from tests.azure.arm.deployments import KIND, LIST, ONE, Deployment, Deployments, find, rendered, settled
 from tests.azure.arm.workspaces import Visit, visit
@@ -33,7 +33,7 @@ def list_deployments(request: Request, params: Params, cloud: Cloud) -> Response
     for deployment in cloud.state(Deployments).of(endpoint):
         deployment.operation.look(cloud)
     listed = [rendered(one, found.version, cloud) for one in cloud.state(Deployments).of(endpoint)]
-    return found.reply({"value": listed})
+    return found.reply(found.page(listed, paging.size(request, "$top")))
 
 
 @room.get(ONE, api_versions=versions.ENDPOINTS)
@@ -48,7 +48,7 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/write", v2=True)
     endpoint, name = _parent(found, params["endpoint"]), params["deployment"]
     identifier = f"{endpoint.id}/deployments/{name}"
-    body = policies.applied(cloud, identifier, request.json())
+    body = policies.applied(cloud, identifier, bodies.read(request, bodies.DEPLOYMENT))
     existing = settled(found, endpoint, name)
     _require_idle(found, endpoint, existing)
     check(found, endpoint, existing, name, body)
@@ -87,7 +87,7 @@ def _require_idle(found: Visit, endpoint: endpoints.Endpoint, deployment: Deploy
 def _written(
     found: Visit, endpoint: endpoints.Endpoint, existing: Deployment | None, identifier: str, body: dict[str, Any]
 ) -> Deployment:
-    asked, now = body["properties"], iso8601(found.cloud.clock)
+    asked, now = body.get("properties") or {}, iso8601(found.cloud.clock)
     own = {
         name: str(value) for name, value in (asked.get("properties") or {}).items() if name != "AzureAsyncOperationUri"
     }
@@ -135,7 +135,7 @@ def begin(found: Visit, deployment: Deployment, kind: str, *, stages: Any = None
 def patch_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/write", v2=True)
     endpoint, deployment = find(found, params)
-    body = policies.applied(cloud, deployment.id, request.json(), tags=deployment.tags)
+    body = policies.applied(cloud, deployment.id, bodies.read(request, bodies.DEPLOYMENT), tags=deployment.tags)
     allowed = {"tags", "sku"}
     if found.version == "2022-02-01-preview":
         allowed |= {"properties", "kind", "location", "identity"}
@@ -180,7 +180,7 @@ def delete_deployment(request: Request, params: Params, cloud: Cloud) -> Respons
 def get_logs(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/getLogs/action")
     _, deployment = find(found, params)
-    asked = request.json() if request.body.size else {}
+    asked = bodies.read_or_none(request, bodies.LOGS)
     content = services.log_of(cloud, deployment, asked.get("containerType"), asked.get("tail"))
     return found.reply({"content": content}, did="write")
 

@@ -77,6 +77,11 @@ def check(
             "",
             f"Specified deployment [{name}] failed during initial provisioning and is in an unrecoverable state. Delete and re-create.",
         )
+    scale = properties.get("scaleSettings")
+    if scale is not None and scale.get("scaleType") not in {"Default", "TargetUtilization"}:
+        raise _refused(
+            found, "ScaleSettings", f"scaleType must be Default or TargetUtilization, not {scale.get('scaleType')!r}."
+        )
     if seconds(properties.get("requestSettings") or {}) > _MAX_TIMEOUT_S and kind == "Managed":
         raise _refused(found, "RequestTimeout", f"The request timeout must be {_MAX_TIMEOUT_S} seconds at most.")
     if kind == "Managed":
@@ -143,7 +148,7 @@ def merged_properties(found: Visit, kubernetes: bool, old: dict[str, Any], asked
     merged["egressPublicNetworkAccess"] = str(merged["egressPublicNetworkAccess"]).capitalize()
     if asked.get("scaleSettings"):
         merged["scaleSettings"] = {
-            **(scale if asked["scaleSettings"]["scaleType"] == scale["scaleType"] else {}),
+            **(scale if asked["scaleSettings"].get("scaleType") == scale["scaleType"] else {}),
             **asked["scaleSettings"],
         }
     merged["requestSettings"] = {**merged["requestSettings"], **(asked.get("requestSettings") or {})}

@@ -27,7 +27,9 @@ class Deployment:
     name: str
     is_kubernetes: bool
     instance_type: str
+    # What was asked for last; what runs is `instances`, which follows when the operation has succeeded.
     capacity: int
+    instances: int = 0
     tags: dict[str, str]
     # The properties as they are shown, but for those the service itself keeps.
     properties: dict[str, Any]
@@ -79,11 +81,17 @@ class Deployment:
                 self.serving = serving
             return
         self.has_succeeded = True
+        self.instances = self._most_instances()
         if serving:
             if self.serving:
                 cloud.live(Serving).end(self.serving)
             self.serving = serving
         self._fill()
+
+    def _most_instances(self) -> int:
+        scale = self.properties["scaleSettings"]
+        scales_itself = self.is_kubernetes and scale["scaleType"] == "TargetUtilization"
+        return int(scale.get("maxInstances") or 1) if scales_itself else self.capacity
 
     def _fill(self) -> None:
         """The defaults that show once the service has settled."""

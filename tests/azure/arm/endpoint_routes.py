@@ -7,9 +7,9 @@ import hashlib
 import re
 from typing import Any
 
-from tests.azure.arm import answers, computes, operations, paging, policies, traffic, versions
+from tests.azure.arm import answers, bodies, computes, operations, paging, policies, traffic, versions
 from tests.azure.arm.endpoints import KIND, LIST, ONE, Endpoint, Endpoints, find, identity_of, rendered, require_idle
-from tests.azure.arm.workspaces import Visit, is_arm_id, visit
+from tests.azure.arm.workspaces import Visit, has_pairs, is_arm_id, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -37,15 +37,12 @@ def list_endpoints(request: Request, params: Params, cloud: Cloud) -> Response:
             continue
         if query.get("computetype") not in {None, "Kubernetes" if endpoint.is_kubernetes else "Managed"}:
             continue
-        if not _has_tags(endpoint.tags, query.get("tags", "")):
+        if not has_pairs(endpoint.tags, query.get("tags", "")):
+            continue
+        if not has_pairs(endpoint.properties, query.get("properties", "")):
             continue
         listed.append(rendered(endpoint, found.version, cloud))
-    return found.reply(paging.page(request, listed, int(query.get("count", "0") or 0)))
-
-
-def _has_tags(tags: dict[str, str], wanted: str) -> bool:
-    pairs = [part.partition("=") for part in wanted.split(",") if part]
-    return all(name in tags and (not equals or tags[name] == value) for name, equals, value in pairs)
+    return found.reply(found.page(listed, paging.size(request, "count")))
 
 
 @room.get(ONE, api_versions=versions.ENDPOINTS)
@@ -77,7 +74,7 @@ def _checked_new(found: Visit, name: str, properties: dict[str, Any]) -> None:
 def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/write", v2=True)
     name = params["endpoint"]
-    body = policies.applied(cloud, f"{found.workspace.id}/{KIND}/{name}", request.json())
+    body = policies.applied(cloud, f"{found.workspace.id}/{KIND}/{name}", bodies.read(request, bodies.ENDPOINT))
     properties = body.get("properties") or {}
     if properties.get("authMode") not in {"Key", "AMLToken", "AADToken"}:
         raise found.bad_request(
@@ -161,7 +158,7 @@ def new_key(cloud: Cloud) -> str:
 def patch_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/write", v2=True)
     endpoint = find(found, params["endpoint"])
-    body = policies.applied(cloud, endpoint.id, request.json(), tags=endpoint.tags)
+    body = policies.applied(cloud, endpoint.id, bodies.read(request, bodies.ENDPOINT), tags=endpoint.tags)
     # From 2022-05-01 on a PATCH carries tags and identity; only the older preview lets traffic through.
     allowed = (
         {"tags", "identity"}
@@ -208,7 +205,7 @@ def list_keys(request: Request, params: Params, cloud: Cloud) -> Response:
 def regenerate_keys(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/regenerateKeys/action")
     endpoint = find(found, params["endpoint"])
-    body = request.json()
+    body = bodies.read(request, bodies.KEYS)
     which = str(body.get("keyType", "")).lower()
     if which not in {"primary", "secondary"} or endpoint.auth_mode != "Key":
         raise found.bad_request(

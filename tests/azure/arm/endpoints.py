@@ -65,6 +65,9 @@ class Endpoint:
     def kind(self) -> str:
         return "K8S" if self.is_kubernetes else "Managed"
 
+    def is_gone(self, cloud: Cloud) -> bool:
+        return cloud.state(Endpoints).get(self.workspace, self.name) is not self
+
     def is_ready(self, cloud: Cloud) -> bool:
         return True
 

@@ -19,10 +19,10 @@ class Policies:
     added: dict[str, str] = field(default_factory=dict)
 
 
-def applied(cloud: Cloud, resource: str, body: Any, *, tags: dict[str, str] | None = None) -> dict[str, Any]:
+def applied(cloud: Cloud, resource: str, body: dict[str, Any], *, tags: dict[str, str] | None = None) -> dict[str, Any]:
     """The body as policy lets it through, or 403. `tags`: those a PATCH without any leaves in place."""
     rules = cloud.state(Policies)
-    value = dict(body) if isinstance(body, dict) else {}
+    value = dict(body)
     if not rules.required and not rules.added:
         return value
     given = value.get("tags")

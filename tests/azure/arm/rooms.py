@@ -9,6 +9,7 @@ from tests.azure.arm import (
     compute_routes,
     datastores,
     deployment_routes,
+    diagnostics,
     endpoint_routes,
     operations,
     quotas,
@@ -31,6 +32,7 @@ ROOMS: tuple[Room, ...] = (
     deployment_routes.room,
     quotas.room,
     autoscale.room,
+    diagnostics.room,
     scoring.room,
     scoring.clusters,
 )

@@ -1,6 +1,7 @@
 """The scoring hosts: who may call, which deployment answers, and what the caller hears when it cannot.
 
-Real serving is behind a Handle; this room forwards to it over kept connections.
+Real serving is behind a Handle; this room forwards to it over kept connections. Managed and Kubernetes endpoints tell a
+model's failure, a load beyond the instances and a time-out by different statuses.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.azure.access import Denied, require_token
@@ -16,8 +18,8 @@ from tests.azure.arm.deployment_rules import seconds
 from tests.azure.arm.deployments import Deployment, Deployments
 from tests.azure.arm.endpoints import Endpoint, Endpoints
 from tests.azure.arm.forwarding import Channels
-from tests.azure.backends import Serving
-from tests.azure.messages import Refusal, Request, Response
+from tests.azure.backends import Lease, Serving
+from tests.azure.messages import Body, Refusal, Request, Response, Stream
 from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
 
@@ -71,6 +73,10 @@ class Load:
                 return False
             self._open[key] = self._open.get(key, 0) + 1
             return True
+
+    def under_way(self) -> int:
+        with self._lock:
+            return sum(self._open.values())
 
     def leave(self, key: str) -> None:
         with self._lock:
@@ -147,15 +153,29 @@ def _path(request: Request, endpoint: Endpoint) -> str:
 
 def _limit(deployment: Deployment) -> int:
     each = deployment.properties["requestSettings"]["maxConcurrentRequestsPerInstance"]
-    instances = deployment.capacity
-    if deployment.is_kubernetes:
-        instances = deployment.properties["scaleSettings"].get("maxInstances", 1)
-    return int(each * instances * _QUEUE_FACTOR)
+    return int(each * deployment.instances * _QUEUE_FACTOR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A request on its way to a deployment. The lease is taken with the choice, so that nothing ends between the two."""
+
+    deployment: Deployment
+    path: str
+    limit: int
+    lease: Lease | None
+
+    def done(self, cloud: Cloud) -> None:
+        cloud.live(Load).leave(self.deployment.id)
+        if self.lease is not None:
+            self.lease.release()
 
 
 def _score(request: Request, endpoint: Endpoint | None, cloud: Cloud) -> Response:
     with cloud.lock:
-        if endpoint is None or endpoint.scoring_base is None:
+        if endpoint is not None:
+            endpoint.operation.look(cloud)
+        if endpoint is None or endpoint.scoring_base is None or endpoint.is_gone(cloud):
             raise Refusal(_said(404, "The endpoint was not found.", cloud))
         if endpoint.public_network_access != "Enabled":
             raise Refusal(
@@ -166,50 +186,75 @@ def _score(request: Request, endpoint: Endpoint | None, cloud: Cloud) -> Respons
                 )
             )
         _authorize(request, endpoint, cloud)
-        deployment = _chosen(request, endpoint, cloud)
+        for deployment in cloud.state(Deployments).of(endpoint):
+            deployment.operation.look(cloud)
+        call = _call(_chosen(request, endpoint, cloud), _path(request, endpoint), cloud)
         copy = _mirrored(endpoint, cloud) if request.method == "POST" else None
-        path, limit = _path(request, endpoint), _limit(deployment)
-    if copy is not None:
-        _send_copy(request, copy, path, cloud)
-    load = cloud.live(Load)
-    if not load.enter(deployment.id, limit):
-        text = "too many requests: the deployment's instances carry no more at once"
-        return _said(
-            429, text, cloud, **{_CHOSEN: deployment.name, "ms-azureml-model-error-reason": "too_many_requests"}
-        )
+        lease = cloud.live(Serving).lease(copy.serving) if copy else None
+    if lease is not None:
+        _send_copy(request, lease, call.path, cloud)
+    if not cloud.live(Load).enter(call.deployment.id, call.limit):
+        if call.lease is not None:
+            call.lease.release()
+        return _overloaded(call.deployment, cloud)
     try:
-        return _answer(request, deployment, path, cloud)
-    finally:
-        load.leave(deployment.id)
+        response = _answer(request, call, cloud)
+    except BaseException:
+        call.done(cloud)
+        raise
+    if isinstance(response.body, Stream):
+        # It is under way until its last piece is sent.
+        response.body.on_close = lambda: call.done(cloud)
+    else:
+        call.done(cloud)
+    return response
 
 
-def _address(deployment: Deployment, cloud: Cloud) -> str | None:
-    start = cloud.live(Serving).start_of(deployment.serving) if deployment.serving else None
-    return start.handle.address if start is not None and start.handle is not None else None
+def _call(deployment: Deployment, path: str, cloud: Cloud) -> _Call:
+    lease = cloud.live(Serving).lease(deployment.serving)
+    return _Call(deployment=deployment, path=path, limit=_limit(deployment), lease=lease)
 
 
-def _answer(request: Request, deployment: Deployment, path: str, cloud: Cloud) -> Response:
+def _overloaded(deployment: Deployment, cloud: Cloud) -> Response:
+    text = "too many requests: the deployment's instances carry no more at once"
+    if deployment.is_kubernetes:
+        return _said(503, text, cloud, **{_CHOSEN: deployment.name})
+    reason = {"ms-azureml-model-error-reason": "too_many_requests"}
+    return _said(429, text, cloud, **{_CHOSEN: deployment.name, **reason})
+
+
+def _answer(request: Request, call: _Call, cloud: Cloud) -> Response:
+    deployment = call.deployment
     own = {_CHOSEN: deployment.name, "x-request-id": cloud.new_id(), "server": "azureml-frontdoor"}
-    address = _address(deployment, cloud)
-    if address is None:
-        if cloud.live(Serving).echoes:
-            told = {**own, "x-ms-run-fn-exec-ms": "0.345", "x-ms-run-function-failed": "False"}
-            kind = request.headers.get("Content-Type", "application/json")
-            return Response(body=request.body.read()).with_headers({"Content-Type": kind, **told})
-        text = f"no serving backend runs {deployment.endpoint}/{deployment.name}: set cloud.live(Serving).backend, or .echoes"
-        cloud.fail("not-implemented", text, request.number)
-        return _said(501, f"tests.azure: {text}", cloud)
+    if call.lease is None:
+        return _echoed(request, deployment, own, cloud)
     timeout_s = seconds(deployment.properties["requestSettings"]) or 5.0
     try:
-        response = cloud.live(Channels).forward(address, request, path, timeout_s=timeout_s)
+        response = cloud.live(Channels).forward(call.lease.address, request, call.path, timeout_s=timeout_s)
     except TimeoutError:
-        return _said(
-            408, "upstream request timeout", cloud, **own, **{"ms-azureml-model-error-reason": "model_timeout"}
-        )
+        reason = {} if deployment.is_kubernetes else {"ms-azureml-model-error-reason": "model_timeout"}
+        return _said(504 if deployment.is_kubernetes else 408, "upstream request timeout", cloud, **own, **reason)
     except (OSError, http.client.HTTPException) as error:
+        text = f"upstream connect error: {error}"
+        if deployment.is_kubernetes:
+            return _said(502, text, cloud, **own)
         told = {"ms-azureml-model-error-reason": "model_error", "ms-azureml-model-error-statuscode": "502"}
-        return _said(424, f"upstream connect error: {error}", cloud, **own, **told)
-    return _as_front_door(response, own)
+        return _said(424, text, cloud, **own, **told)
+    return as_router(response, own) if deployment.is_kubernetes else _as_front_door(response, own)
+
+
+def _echoed(request: Request, deployment: Deployment, own: dict[str, str], cloud: Cloud) -> Response:
+    serving = cloud.live(Serving)
+    if serving.echoes:
+        time.sleep(serving.echo_takes_s)
+        told = {**own, "x-ms-run-fn-exec-ms": "0.345", "x-ms-run-function-failed": "False"}
+        kind = request.headers.get("Content-Type", "application/json")
+        return Response(body=request.body.read()).with_headers({"Content-Type": kind, **told})
+    text = (
+        f"no serving backend runs {deployment.endpoint}/{deployment.name}: set cloud.live(Serving).backend, or .echoes"
+    )
+    cloud.fail("not-implemented", text, request.number)
+    return _said(501, f"tests.azure: {text}", cloud)
 
 
 def _as_front_door(response: Response, own: dict[str, str]) -> Response:
@@ -222,15 +267,23 @@ def _as_front_door(response: Response, own: dict[str, str]) -> Response:
     return Response(status=424, headers=response.headers, body=response.body).with_headers(headers)
 
 
-def _send_copy(request: Request, deployment: Deployment, path: str, cloud: Cloud) -> None:
-    address = _address(deployment, cloud)
-    if address is None:
-        return
+def as_router(response: Response, own: dict[str, str]) -> Response:
+    """A cluster's router: what fails in run() is a 502 there, and everything else is passed on."""
+    status = 502 if response.status >= 500 else response.status
+    return Response(status=status, headers=response.headers, body=response.body).with_headers(dict(own))
+
+
+def _send_copy(request: Request, lease: Lease, path: str, cloud: Cloud) -> None:
+    # The request's own body may be gone before the copy is sent.
+    copied = replace(request, body=Body(request.body.read()))
 
     def send() -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            for _ in cloud.live(Channels).forward(address, request, path, timeout_s=30.0).chunks():
-                pass
+        try:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                for _ in cloud.live(Channels).forward(lease.address, copied, path, timeout_s=30.0).chunks():
+                    pass
+        finally:
+            lease.release()
 
     threading.Thread(target=send, daemon=True).start()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.azure import world
 from tests.azure.access import ARM, require_token
-from tests.azure.arm import answers, policies, versions
+from tests.azure.arm import answers, bodies, paging, policies, versions
 from tests.azure.messages import Refusal, Request, Response
 from tests.azure.roles import Assignments
 from tests.azure.routing import Params, Room
@@ -129,7 +129,8 @@ def _may(request: Request, params: Params, cloud: Cloud, verb: str) -> Subscript
 @room.get("/subscriptions/{subscription}/resourceGroups")
 def list_groups(request: Request, params: Params, cloud: Cloud) -> Response:
     subscription = _may(request, params, cloud, "read")
-    return answers.arm_reply({"value": [_group(subscription.id, group) for group in subscription.groups.values()]})
+    listed = [_group(subscription.id, group) for group in subscription.groups.values()]
+    return answers.arm_reply(paging.page(cloud, request, listed, paging.size(request, "$top")))
 
 
 @room.get(GROUP)
@@ -151,7 +152,7 @@ def put_group(request: Request, params: Params, cloud: Cloud) -> Response:
     subscription = _may(request, params, cloud, "write")
     name = params["resource_group"]
     path = f"/subscriptions/{subscription.id}/resourceGroups/{name}"
-    body = policies.applied(cloud, path, request.json())
+    body = policies.applied(cloud, path, bodies.read(request, bodies.TAGGED))
     is_new = name.lower() not in subscription.groups
     group = subscription.add_group(name, body.get("location", world.REGION), body.get("tags"))
     return answers.arm_reply(_group(subscription.id, group), status=201 if is_new else 200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.azure import world
-from tests.azure.arm import answers, operations, policies, versions
+from tests.azure.arm import answers, bodies, operations, paging, policies, versions
 from tests.azure.arm.subscriptions import Subscriptions
 from tests.azure.arm.workspaces import TYPE, Visit, Workspace, Workspaces, authorize, visit
 from tests.azure.messages import Request, Response
@@ -174,13 +174,15 @@ def list_workspaces(request: Request, params: Params, cloud: Cloud) -> Response:
         for workspace in cloud.state(Workspaces).by_key.values()
         if workspace.id.lower().startswith(f"{scope.lower()}/")
     ]
-    return answers.reply({"value": listed}, world.REGION)
+    return answers.reply(paging.page(cloud, request, listed), world.REGION)
 
 
 @room.patch(world.WORKSPACE_TEMPLATE, api_versions=versions.WORKSPACES)
 def patch_workspace(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "write")
-    body = policies.applied(cloud, found.workspace.id, request.json(), tags=found.workspace.tags)
+    body = policies.applied(
+        cloud, found.workspace.id, bodies.read(request, bodies.WORKSPACE), tags=found.workspace.tags
+    )
     unknown = set(body.get("properties") or {}) - set(_PATCHED) - {"allowRoleAssignmentOnRG"}
     if unknown:
         raise found.bad_request(("InvalidProperty", f"These properties cannot be patched here: {sorted(unknown)}"))

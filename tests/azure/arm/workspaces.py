@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.azure import world
 from tests.azure.access import ARM, Caller, Denied, require_token
-from tests.azure.arm import answers, operations
+from tests.azure.arm import answers, operations, paging
 from tests.azure.arm.subscriptions import Subscriptions
 from tests.azure.messages import Refusal, Request, Response
 from tests.azure.routing import Params
@@ -126,6 +126,9 @@ class Visit:
     ) -> Response:
         return answers.reply(value, self.region, status=status, did=did, headers=headers)
 
+    def page(self, listed: list[dict[str, Any]], asked: int = 0) -> dict[str, Any]:
+        return paging.page(self.cloud, self.request, listed, asked)
+
     def bad_request(self, *details: tuple[str, str]) -> Refusal:
         return answers.bad_request(self.cloud, self.region, *details)
 
@@ -146,11 +149,13 @@ def authorize(request: Request, cloud: Cloud, action: str, scope: str) -> Caller
         raise answers.arm_refusal(denied.status, denied.code, denied.message, headers=extra) from denied
 
 
-def visit(request: Request, params: Params, cloud: Cloud, action: str, *, v2: bool = False) -> Visit:
-    """`action` below Microsoft.MachineLearningServices/workspaces; `v2`: v1LegacyMode forbids it."""
+def visit(  # what a request asks, and what it may
+    request: Request, params: Params, cloud: Cloud, action: str, *, v2: bool = False, provider: str = TYPE
+) -> Visit:
+    """`action` below Microsoft.MachineLearningServices/workspaces, or below `provider`; `v2`: v1LegacyMode forbids it."""
     scope = f"/subscriptions/{params['subscription']}/resourceGroups/{params['resource_group']}/providers/{TYPE}/{params['workspace']}"
     cloud.state(Subscriptions).require(cloud, params["subscription"])
-    caller = authorize(request, cloud, f"{TYPE}/{action}", scope)
+    caller = authorize(request, cloud, f"{provider}/{action}", scope)
     cloud.state(Subscriptions).require_group(params["subscription"], params["resource_group"])
     workspace = cloud.state(Workspaces).get(params["subscription"], params["resource_group"], params["workspace"])
     if workspace is None:
@@ -186,6 +191,12 @@ def created_by(caller: Caller, now: str) -> dict[str, str]:
 
 def modified_by(caller: Caller, now: str) -> dict[str, str]:
     return {"lastModifiedAt": now, "lastModifiedBy": caller.client_id, "lastModifiedByType": "Application"}
+
+
+def has_pairs(held: dict[str, str], wanted: str) -> bool:
+    """Whether what a list's filter asks for is there: `key` or `key=value`, several by commas."""
+    pairs = [part.partition("=") for part in wanted.split(",") if part]
+    return all(name in held and (not equals or held[name] == value) for name, equals, value in pairs)
 
 
 def is_arm_id(text: str) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,6 +21,16 @@ class _Server(ThreadingHTTPServer):
         self.spec = spec
         self.backend = backend
         self.log: list[str] = []
+        self.open: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        accepted, address = super().get_request()
+        self.open.add(accepted)
+        return accepted, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that gave up is none of the service's faults."""
@@ -32,6 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
         backend = self.server.backend
         backend.connections.add(self.client_address)
         backend.gate.wait(20)
+        time.sleep(backend.takes_s)
+        backend.served.append(self.server.spec.name)
         self.server.log.append(f"served {self.path}")
         if b"stream" in content:
             self._stream(backend)
@@ -78,19 +93,28 @@ class EchoService:
         return "\n".join(self._server.log)
 
     def stop(self) -> None:
+        """At once, as a killed process ends: whoever is being answered hears no more."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self._server.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._backend.running -= 1
 
 
 class EchoBackend:
-    """`crash_log`: the next starts fail with it. `gate`: cleared, requests wait. `status`: what services answer."""
+    """`crash_log`: the next starts fail with it. `gate`: cleared, requests wait; `takes_s`: each takes so long.
+
+    `status`: what services answer. `served`: who answered, request by request.
+    """
 
     def __init__(self) -> None:
         self.specs: list[Spec] = []
         self.running = 0
         self.crash_log: str | None = None
         self.status = 200
+        self.takes_s = 0.0
+        self.served: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
         # A streamed answer's second half waits for this.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import requests
 from tests.azure import conda, environments, storage, world
 from tests.azure.arm import operations
 from tests.azure.backends import BuildFailed, Serving
-from tests.azure.inference import InferenceServer
+from tests.azure.inference import InferenceServer, Port
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud
+from tests.azure.tests.caller import Caller, deployment_body, endpoint_body
+from tests.azure.tests.test_shift import EP, Callers
 
 ml = pytest.importorskip("azure.ai.ml", reason="needs requirements/azure-tests.txt")
 core = pytest.importorskip("azureml.core")
@@ -236,3 +239,58 @@ def test_read__conda_file__is_python_and_pip_alone() -> None:
     for text in ("dependencies: [numpy]", "dependencies: ["):
         with pytest.raises(BuildFailed):
             conda.read(text)
+
+
+@pytest.mark.usefixtures("real")
+def test_managed__traffic_shifted_under_load__fails_no_request(
+    azure: Emulator, cloud: Cloud, http: requests.Session
+) -> None:
+    """Blue to green with real servers: blue's is killed when nothing of it is under way any more."""
+    arm, place = Caller(http), f"https://{world.STORAGE_ACCOUNT}.blob.core.windows.net/{storage.BLOB_CONTAINER}"
+    environment = {"properties": {"image": "i", "condaFile": CONDA.format(packages=SERVER)}}
+    arm.put("/environments/env/versions/1", environment).raise_for_status()
+    wide = {"maxConcurrentRequestsPerInstance": 10, "requestTimeout": "PT60S"}
+
+    def deploy(name: str) -> None:
+        script = f"def init(): ...\ndef run(data): return {{'served_by': 'churn-{name}'}}\n"
+        storage.write(cloud, world.STORAGE_ACCOUNT, storage.BLOB_CONTAINER, f"{name}/score.py", script.encode())
+        arm.put(f"/codes/{name}/versions/1", {"properties": {"codeUri": f"{place}/{name}"}}).raise_for_status()
+        code = {"codeId": f"{world.WORKSPACE_SCOPE}/codes/{name}/versions/1", "scoringScript": "score.py"}
+        more = {"codeConfiguration": code, "environmentId": f"{world.WORKSPACE_SCOPE}/environments/env/versions/1"}
+        _until_over(arm, arm.put(f"{EP}/deployments/{name}", deployment_body(requestSettings=wide, **more)))
+
+    arm.made(EP, endpoint_body())
+    deploy("blue")
+    arm.made(EP, endpoint_body(traffic={"blue": 100}))
+    with Callers(azure, arm.post(f"{EP}/listKeys").json()["primaryKey"]) as callers:
+        deploy("green")
+        for share in (10, 50, 100):
+            arm.made(EP, endpoint_body(traffic={"blue": 100 - share, "green": share}))
+            callers.wait_for(500)
+        _until_over(arm, arm.delete(f"{EP}/deployments/blue"))
+        callers.wait_for(600)
+    assert callers.broken == []
+    assert set(callers.statuses) == {200}
+    assert callers.statuses[200] >= 2_000
+    assert set(callers.served) == {"churn-blue", "churn-green"}
+
+
+def _until_over(arm: Caller, begun: requests.Response) -> None:
+    until = time.monotonic() + 120
+    status = ""
+    while status not in {"Succeeded", "Failed"} and time.monotonic() < until:
+        polled = arm.http.get(begun.headers["Azure-AsyncOperation"], headers=arm.headers, timeout=30).json()
+        status = polled["status"]
+        time.sleep(0.2)
+    assert status == "Succeeded", polled
+
+
+def test_port__given_to_one_service__is_given_to_no_other_before_it_is_released() -> None:
+    first = Port(range(19_990, 19_992))
+    second = Port(range(19_990, 19_992))
+    assert {first.number, second.number} == {19_990, 19_991}
+    with pytest.raises(OSError, match="no port is free"):
+        Port(range(19_990, 19_992))
+    first.release()
+    assert Port(range(19_990, 19_992)).number == first.number
+    second.release()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.azure.messages import FileSlice, Headers, Request, Response
+from tests.azure import faults, wire
+from tests.azure.messages import FileSlice, Headers, Request, Response, Stream
 from tests.azure.routing import Params, Room
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud
@@ -59,6 +60,11 @@ def get_file(request: Request, params: Params, cloud: Cloud) -> Response:
     path = cloud.room_folder("echo") / "large"
     path.write_bytes(b"0123456789" * 100_000)
     return Response(headers=Headers({"Content-Type": "x/y"}), body=FileSlice(path=path, offset=5, length=500_000))
+
+
+@echo.get("/streamed")
+def get_stream(request: Request, params: Params, cloud: Cloud) -> Response:
+    return Response(body=Stream(iter([b"first ", b"second"])))
 
 
 @echo.get("/nothing")
@@ -177,6 +183,95 @@ def test_proxy__unlisted_host_or_port__is_refused_and_fails_the_test(
     assert len(azure.cloud.take_failures("refused-host")) >= 1
 
 
+def _raw(azure: Emulator, text: bytes, *, host: str = "echo.test") -> bytes:
+    """All that the emulator says to these bytes, through a tunnel, until it or the answer ends."""
+    door, port = azure.url.removeprefix("http://").split(":")
+    with socket.create_connection((door, int(port)), timeout=20) as plain:
+        plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+        assert b" 200 " in plain.recv(1000)
+        context = ssl.create_default_context(cafile=str(azure.ca_file))
+        with context.wrap_socket(plain, server_hostname=host) as secured:
+            secured.sendall(text)
+            told = b""
+            while piece := secured.recv(65536):
+                told += piece
+    return told
+
+
+PUT = b"PUT /echo/a/items/b HTTP/1.1\r\nHost: echo.test\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\nTrailer: x\r\n\r\n", 200),
+        (b"Transfer-Encoding: chunked\r\n\r\n-1\r\nhello\r\n0\r\n\r\n", 400),
+        (b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n", 400),
+        (b"Transfer-Encoding: chunked\r\n\r\n1_0\r\n", 400),
+        (b"Content-Length: \xb2\r\n\r\nxx", 400),
+        (b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+        (b"Content-Length: -1\r\n\r\n", 400),
+        (b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nxx", 200),
+    ],
+)
+def test_proxy__body_framed_in_every_way__is_read_or_refused(azure: Emulator, sent: bytes, status: int) -> None:
+    told = _raw(azure, PUT + sent)
+    assert told.startswith(f"HTTP/1.1 {status} ".encode()), told[:200]
+
+
+def test_proxy__body_that_is_announced__is_called_for_before_it_is_read(azure: Emulator) -> None:
+    told = _raw(azure, PUT + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
+    assert told.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+
+
+def test_proxy__several_requests_at_once__are_answered_in_their_order(azure: Emulator) -> None:
+    one = b"GET /echo/%d/items/b HTTP/1.1\r\nHost: echo.test\r\n%s\r\n"
+    told = _raw(azure, one % (1, b"") + one % (2, b"") + one % (3, b"Connection: TE, Close\r\n"))
+    assert [part.count(b'"name": "%d"' % number) for number, part in enumerate(told.split(b"HTTP/1.1 "))][1:] == [1] * 3
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_proxy__streamed_answer__is_framed_as_the_client_can_read_it(azure: Emulator, version: str) -> None:
+    asked = f"GET /streamed HTTP/{version}\r\nHost: echo.test\r\nConnection: {'close' if version == '1.1' else 'keep-alive'}\r\n\r\n"
+    head, _, body = _raw(azure, asked.encode()).partition(b"\r\n\r\n")
+    assert (b"chunked" in head) is (version == "1.1")
+    assert body == (b"6\r\nfirst \r\n6\r\nsecond\r\n0\r\n\r\n" if version == "1.1" else b"first second")
+
+
+def test_faults__of_a_streamed_answer__leave_it_readable(azure: Emulator, http: requests.Session) -> None:
+    azure.cloud.faults.add(faults.SlowBody(pieces=3, pause_s=0.01), path="/streamed")
+    assert http.get("https://echo.test/streamed").content == b"first second"
+    azure.cloud.faults.add(faults.TruncatedBody(sent_bytes=4), path="/streamed")
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        http.get("https://echo.test/streamed")
+
+
+def test_file__that_is_gone_before_it_is_sent__arrives_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "blob"
+    path.write_bytes(b"old content")
+    body = FileSlice(path=path, offset=4, length=7)
+    path.unlink()
+    assert b"".join(Response(body=body).chunks()) == b"content"
+    body.close()
+
+
+def test_server__that_crashes_beside_the_handler__answers_500_and_fails_the_test(
+    azure: Emulator, http: requests.Session
+) -> None:
+    def broken(request: Request) -> Response:
+        raise KeyError("in the fault itself")
+
+    azure.cloud.faults.add(faults.Answer(response=broken), path="/file")
+    assert http.get("https://echo.test/file").status_code == 500
+    [failure] = azure.cloud.take_failures("emulator-error")
+    assert "in the fault itself" in failure.text
+
+
+def test_header__of_a_name_with_breaks__stays_one_line() -> None:
+    head = wire.head_bytes(Response.empty(200, {"Location": "/a\r\nX-Injected: 1"}), keep_alive=True, method="GET")
+    assert b"\r\nX-Injected" not in head
+
+
 def test_router__unknown_route__answers_501_and_fails_the_test(azure: Emulator, http: requests.Session) -> None:
     answer = http.delete("https://echo.test/echo/a/items/b")
     assert answer.status_code == 501
@@ -194,6 +289,14 @@ def test_router__api_versions__dispatch_or_say_what_is_missing(azure: Emulator, 
     assert http.get(url, params={"api-version": "2099-01-01"}).status_code == 501
     [failure] = azure.cloud.take_failures()
     assert "2099-01-01 (only 2024-04-01)" in failure.text
+
+
+@pytest.mark.parametrize("said", ["latest", "2024-04", "2024-04-01'"])
+def test_router__what_is_no_api_version__is_refused_as_azure_does(
+    azure: Emulator, http: requests.Session, said: str
+) -> None:
+    answer = http.get("https://echo.test/versioned", params={"api-version": said})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidApiVersionParameter")
 
 
 def test_server__handler_that_crashes__answers_500_and_fails_the_test(azure: Emulator, http: requests.Session) -> None:
