@@ -31,6 +31,7 @@ from mlaz_ci.plan import (
     CreateService,
     DeleteService,
     FetchModel,
+    MirrorTraffic,
     Plan,
     RegisterModel,
     RestartDeployment,
@@ -42,6 +43,7 @@ from mlaz_ci.plan import (
     Step,
     Together,
     UpdateDeployment,
+    UploadCode,
     Verify,
 )
 from mlaz_ci.polling import wait_until_settled
@@ -96,6 +98,8 @@ class Execution:
     is_unverified: bool = False
     has_changed: bool = False
     has_shifted: bool = False
+    has_committed: bool = False
+    """The traffic is with what was verified: what fails from here on, the end of the old, takes nothing back."""
     registered: ModelRef | None = None
     _download: _Download | None = None
 
@@ -104,13 +108,18 @@ class Execution:
         try:
             for step in plan.steps:
                 self._carry_out_step(step)
-        except BaseException:
-            self._undo(plan.undo)
+        except BaseException as error:
+            if isinstance(error, NotReachable) and plan.keeps_unreachable:
+                self.left_behind.append(
+                    f'Deployment "{plan.deployment_name}" is healthy and was kept without traffic: it could not be reached from here.'
+                )
+            else:
+                self._undo(plan.undo)
             raise
 
     def _undo(self, steps: Sequence[Step]) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
-        if not self.has_changed:
+        if not self.has_changed or self.has_committed:
             return
         for step in steps:
             try:
@@ -128,6 +137,9 @@ class Execution:
                 self._register(step)
             case BuildEnvironment():
                 self._build(step.lock)
+            case UploadCode():
+                with self._phase("upload the scoring script"):
+                    _known(self.ports.endpoints).prepare(step.spec)
             case AwaitHealthy():
                 with self._phase("start the service"):
                     self._await_healthy(step)
@@ -157,23 +169,40 @@ class Execution:
             case RestartDeployment():
                 self._record("started", f"{step.service_name}/{step.deployment_name}")
                 serving.start(step.service_name, step.deployment_name)
-            case ShareTraffic():
-                self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
-                _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
-            case ShiftTraffic():
-                self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
-                self.has_shifted = True
-                serving.shift(step.service_name, step.deployment_name)
+            case ShareTraffic() | MirrorTraffic() | ShiftTraffic():
+                self._move_traffic(step)
             case RetireDeployment():
                 self._record("stopped", f"{step.service_name}/{step.deployment_name}")
                 with self._phase("drain and stop"):
                     serving.retire(step.service_name, step.deployment_name, keep_files=step.keep_files)
             case DeleteService():
-                self._record("deleted", step.service_name)
-                with self._phase("delete"):
-                    serving.delete(step.service_name)
+                self._delete(step)
             case _:
                 assert_never(step)
+
+    def _move_traffic(self, step: ShareTraffic | MirrorTraffic | ShiftTraffic) -> None:
+        match step:
+            case ShareTraffic():
+                self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
+                _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
+            case MirrorTraffic():
+                self._record(
+                    f"mirrored {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}"
+                )
+                _known(self.ports.endpoints).mirror(step.service_name, step.deployment_name, step.percent)
+            case ShiftTraffic():
+                self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
+                self.has_shifted = True
+                self.ports.serving.shift(step.service_name, step.deployment_name)
+                self.has_committed = True
+
+    def _delete(self, step: DeleteService) -> None:
+        self._record("deleted", step.service_name)
+        with self._phase("delete"):
+            if step.only_if_empty:
+                _known(self.ports.endpoints).delete_if_empty(step.service_name)
+            else:
+                self.ports.serving.delete(step.service_name)
 
     def _together(self, steps: Sequence[Step]) -> None:
         """All end before the first failure is raised, so that nothing goes on behind an undo."""

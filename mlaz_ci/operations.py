@@ -209,6 +209,8 @@ def _deploy(job: Job) -> Outcome:
         tags=_tags(request, model),
         owner=request.owner,
         smoke_request=smoke_request,
+        environment=request.azureml_environment,
+        replaces=before.service.live if before.service else None,
     )
     plan = rules.plan_deploy(request, spec, before, smoke_request)
     if request.dry_run:

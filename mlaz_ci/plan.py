@@ -38,6 +38,16 @@ class RegisterModel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UploadCode:
+    """Bring the scoring script and the swagger files to the workspace, once for each content."""
+
+    spec: DeploymentSpec
+
+    def describe(self) -> str:
+        return "upload the scoring script, unless it is there"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CreateService:
     """Create the endpoint that deployments are put into."""
 
@@ -134,6 +144,18 @@ class ShareTraffic:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MirrorTraffic:
+    """Send the deployment copies of a share of the requests; nobody gets its answers."""
+
+    service_name: str
+    deployment_name: str
+    percent: int
+
+    def describe(self) -> str:
+        return f'mirror {self.percent} % of the traffic of service "{self.service_name}" to deployment "{self.deployment_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RetireDeployment:
     """Drain and stop; with `keep_files` it can be started again by a rollback."""
 
@@ -149,8 +171,12 @@ class RetireDeployment:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteService:
     service_name: str
+    only_if_empty: bool = False
+    """Leave it where a deployment is in it: another run's, that came while this one was at work."""
 
     def describe(self) -> str:
+        if self.only_if_empty:
+            return f'delete service "{self.service_name}" if no deployment is in it'
         return f'stop and delete service "{self.service_name}" with its deployments'
 
 
@@ -171,11 +197,12 @@ Change = (
     | RestoreDeployment
     | RestartDeployment
     | ShareTraffic
+    | MirrorTraffic
     | ShiftTraffic
     | RetireDeployment
     | DeleteService
 )
-Step = FetchModel | RegisterModel | BuildEnvironment | AwaitHealthy | Verify | Together | Change
+Step = FetchModel | RegisterModel | BuildEnvironment | UploadCode | AwaitHealthy | Verify | Together | Change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +217,8 @@ class Plan:
     undo: tuple[Step, ...] = ()
     deployment_name: str | None = None
     notes: tuple[str, ...] = ()
+    keeps_unreachable: bool = False
+    """A healthy deployment that cannot be reached from here is not a wrong one: it is left, without traffic, and no undo runs."""
 
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in self.steps)

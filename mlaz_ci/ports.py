@@ -205,8 +205,20 @@ class Endpoints(Protocol):
         """Create the endpoint, without a deployment; returns when it is there. One that is there already is left as it is."""
         ...
 
+    def prepare(self, spec: DeploymentSpec) -> None:
+        """Bring what a deployment needs besides model and environment to where it is made from: the scoring script."""
+        ...
+
     def share(self, service_name: str, deployment_name: str, percent: int) -> None:
         """Give the deployment this share of the traffic; what the others have shrinks in proportion."""
+        ...
+
+    def mirror(self, service_name: str, deployment_name: str, percent: int) -> None:
+        """Send the deployment copies of this share of the requests."""
+        ...
+
+    def delete_if_empty(self, service_name: str) -> bool:
+        """Delete the endpoint unless a deployment is in it; False when it stays, or was absent."""
         ...
 
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from mlaz_ci.errors import InvalidInput, ModelVersionNotExpected, NoCanary, NothingToRollBackTo, ServiceNotFound
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mlaz_ci.errors import (
+    InvalidInput,
+    ModelVersionNotExpected,
+    NoCanary,
+    NothingToRollBackTo,
+    NotOurs,
+    RecreateNotAllowed,
+    ServiceNotFound,
+)
 from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
@@ -17,50 +30,69 @@ from mlaz_ci.models import (
     Strategy,
 )
 from mlaz_ci.plan import (
+    AwaitHealthy,
     BuildEnvironment,
     CreateService,
     DeleteService,
     FetchModel,
+    MirrorTraffic,
     Plan,
     RegisterModel,
+    RestoreDeployment,
     RetireDeployment,
     ShareTraffic,
     ShiftTraffic,
     StartDeployment,
     Step,
     Together,
+    UpdateDeployment,
+    UploadCode,
 )
+from mlaz_ci.targets.online_section import read_section
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
+
+_VERIFIED_LATE = "`strategy: in-place`: the new model answers users before it can be smoke-tested."
+_GONE_BEFORE = "`strategy: recreate`: nothing answers from the end of the old deployment until the new one is verified."
+_AT_WORK = frozenset({ServiceState.CREATING, ServiceState.UPDATING, ServiceState.HEALTHY})
+
+
+def deployment_name(request: Request, snapshot: Snapshot) -> str:
+    """The given one; else the next generation, told apart from what another run may choose at the same moment: `g3-1f0a`.
+
+    In place it is the name of the one that serves.
+    """
+    live = snapshot.service.live if snapshot.service else None
+    if request.strategy is Strategy.IN_PLACE and live:
+        return live
+    if request.deployment_name:
+        return request.deployment_name
+    deployments = snapshot.service.deployments if snapshot.service else ()
+    matches = (re.match(r"g(\d+)\b", each.name) for each in deployments)
+    number = max((int(match[1]) for match in matches if match), default=0) + 1
+    # The API creates and overwrites by one verb: equal names of two runs would be one deployment with two wills.
+    return f"g{number}-{hashlib.sha256(repr(request).encode()).hexdigest()[:4]}"
 
 
 def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:
-    """Start beside what serves, verify by header before any traffic, then shift or share; an equal healthy one is left alone."""
+    """Start beside what serves, verify by header before any traffic, then shift or share.
+
+    An equal healthy one is left alone; an equal one that an earlier run began is taken up where it stands.
+    """
     service = snapshot.service
     _check_endpoint(request, service)
-    same = _same(spec, service)
-    if same:
-        return Plan(steps=(), done=Status.UNCHANGED, deployment_name=same)
-    name = spec.deployment_name
-    if service and service.deployment(name):
-        raise InvalidInput(
-            f'`deployment-name` "{name}" is in use in endpoint "{service.name}"; nothing is changed in place.',
-            usually="The new deployment is verified beside the one that serves, so it needs a name of its own.",
-            remedy="Give another name, or leave `deployment-name` out.",
-        )
-    steps: list[Step] = [*_prepare(spec, is_new=service is None), StartDeployment(spec=spec)]
-    steps += until_verified(request, spec.service_name, name, spec.spec_hash, smoke_request)
-    is_canary = request.strategy is Strategy.CANARY and service is not None and service.live is not None
-    if is_canary:
-        steps.append(ShareTraffic(service_name=spec.service_name, deployment_name=name, percent=request.canary_percent))
-    else:
-        steps.append(ShiftTraffic(service_name=spec.service_name, deployment_name=name))
-        steps += _retire_others(request, service, but=name) if service else []
-    return Plan(
-        steps=tuple(steps),
-        done=Status.CANARY if is_canary else done_status(request, smoke_request),
-        undo=_undo(request, spec, is_new=service is None),
-        deployment_name=name,
-    )
+    begins_anew = service is not None and _begins_anew(request, spec, service)
+    if service is None or begins_anew:
+        plan = _plan_first(request, spec, smoke_request)
+        first: tuple[Step, ...] = (DeleteService(service_name=spec.service_name),) if begins_anew else ()
+        return replace(plan, steps=(*first, *plan.steps))
+    if same := _same(spec, service):
+        return _plan_same(request, service, same, smoke_request)
+    live = service.deployment(service.live)
+    if live is not None and request.strategy is Strategy.IN_PLACE:
+        return _plan_in_place(request, spec, live, smoke_request)
+    if live is not None and request.strategy is Strategy.RECREATE:
+        return _plan_recreate(request, spec, service, live, smoke_request)
+    return _plan_beside(request, spec, service, smoke_request)
 
 
 def _check_endpoint(request: Request, service: ServiceFacts | None) -> None:
@@ -74,39 +106,201 @@ def _check_endpoint(request: Request, service: ServiceFacts | None) -> None:
         check_owner(request, service)
 
 
-def _prepare(spec: DeploymentSpec, *, is_new: bool) -> list[Step]:
+def _begins_anew(request: Request, spec: DeploymentSpec, service: ServiceFacts) -> bool:
+    """Whether the endpoint itself must be made once more: it failed before it ever served, or callers shall sign in otherwise."""
+    is_ours = request.endpoint is EndpointUse.CREATE
+    if is_ours and service.state is ServiceState.FAILED and not service.deployments:
+        return True
+    wanted = spec.azure_shape.auth
+    if wanted is None or service.auth in {None, wanted}:
+        return False
+    if not (is_ours and request.allow_recreate):
+        raise RecreateNotAllowed(
+            f'Endpoint "{service.name}" is called with auth "{service.auth}", and Azure cannot change that to "{wanted}".',
+            remedy=None
+            if is_ours
+            else "Leave `auth` out: with `endpoint: existing` the endpoint is not ours to change.",
+        )
+    return True
+
+
+def _plan_first(request: Request, spec: DeploymentSpec, smoke_request: ScoreRequest | None) -> Plan:
+    name, service_name = spec.deployment_name, spec.service_name
+    steps = [*_prepare(request, spec, is_new=True), StartDeployment(spec=spec)]
+    steps += until_verified(request, service_name, name, spec.spec_hash, smoke_request)
+    steps.append(ShiftTraffic(service_name=service_name, deployment_name=name))
+    undo: tuple[Step, ...] = (
+        RetireDeployment(service_name=service_name, deployment_name=name, keep_files=False),
+        DeleteService(service_name=service_name, only_if_empty=True),
+    )
+    return Plan(
+        steps=tuple(steps),
+        done=done_status(request, smoke_request),
+        undo=undo if request.on_failure is OnFailure.ROLLBACK else (),
+        deployment_name=name,
+        keeps_unreachable=True,
+    )
+
+
+def _plan_same(
+    request: Request, service: ServiceFacts, live: DeploymentFacts, smoke_request: ScoreRequest | None
+) -> Plan:
+    """Nothing, or the end of what a run that died after its shift had left."""
+    left = _retire_others(request, service, live)
+    if not left:
+        return Plan(steps=(), done=Status.UNCHANGED, deployment_name=live.name)
+    steps = until_verified(request, service.name, live.name, live.spec_hash, smoke_request)
+    return Plan(
+        steps=(*steps, *left),
+        done=done_status(request, smoke_request),
+        deployment_name=live.name,
+        keeps_unreachable=True,
+    )
+
+
+def _plan_beside(
+    request: Request, spec: DeploymentSpec, service: ServiceFacts, smoke_request: ScoreRequest | None
+) -> Plan:
+    begun = _begun(spec, service)
+    name = begun.name if begun else spec.deployment_name
+    if begun is None and service.deployment(name):
+        raise InvalidInput(
+            f'`deployment-name` "{name}" is in use in endpoint "{service.name}"; nothing is changed in place.',
+            usually="The new deployment is verified beside the one that serves, so it needs a name of its own.",
+            remedy="Give another name, leave `deployment-name` out, or set `strategy: in-place`.",
+        )
+    is_canary = request.strategy is Strategy.CANARY and service.live not in {None, name}
+    if begun and is_canary and _has_its_share(request, spec, service, begun):
+        return Plan(steps=(), done=Status.CANARY, deployment_name=name)
+    steps = [] if begun else [*_prepare(request, spec, is_new=False), StartDeployment(spec=spec)]
+    steps += until_verified(request, service.name, name, spec.spec_hash, smoke_request)
+    if is_canary:
+        steps.append(_canary_step(request, spec, name))
+    else:
+        steps.append(ShiftTraffic(service_name=service.name, deployment_name=name))
+        steps += _retire_others(request, service, begun)
+    away = RetireDeployment(service_name=service.name, deployment_name=name, keep_files=False)
+    return Plan(
+        steps=tuple(steps),
+        done=Status.CANARY if is_canary else done_status(request, smoke_request),
+        undo=(away,) if request.on_failure is OnFailure.ROLLBACK else (),
+        deployment_name=name,
+        keeps_unreachable=True,
+    )
+
+
+def _mirror_percent(request: Request, spec: DeploymentSpec) -> int | None:
+    return read_section(spec.azure_shape.raw, request.target).mirror_percent
+
+
+def _canary_step(request: Request, spec: DeploymentSpec, name: str) -> Step:
+    if percent := _mirror_percent(request, spec):
+        return MirrorTraffic(service_name=spec.service_name, deployment_name=name, percent=percent)
+    return ShareTraffic(service_name=spec.service_name, deployment_name=name, percent=request.canary_percent)
+
+
+def _has_its_share(request: Request, spec: DeploymentSpec, service: ServiceFacts, begun: DeploymentFacts) -> bool:
+    percent = _mirror_percent(request, spec)
+    if percent:
+        return service.mirrored.get(begun.name) == percent
+    return service.traffic.get(begun.name) == request.canary_percent
+
+
+def _plan_in_place(
+    request: Request, spec: DeploymentSpec, live: DeploymentFacts, smoke_request: ScoreRequest | None
+) -> Plan:
+    """Azure's own rolling update, where there is no room for two."""
+    if not live.is_ours:
+        raise NotOurs(f'Deployment "{live.name}" of endpoint "{spec.service_name}" is not ours to change in place.')
+    steps = [*_prepare(request, spec, is_new=False), UpdateDeployment(spec=spec)]
+    steps += until_verified(request, spec.service_name, live.name, spec.spec_hash, smoke_request)
+    undo: tuple[Step, ...] = (
+        RestoreDeployment(service_name=spec.service_name, deployment_name=live.name),
+        AwaitHealthy(service_name=spec.service_name, deployment_name=live.name),
+    )
+    return Plan(
+        steps=tuple(steps),
+        done=done_status(request, smoke_request),
+        undo=undo if request.on_failure is OnFailure.ROLLBACK else (),
+        deployment_name=live.name,
+        notes=(_VERIFIED_LATE,),
+        keeps_unreachable=True,
+    )
+
+
+def _plan_recreate(
+    request: Request,
+    spec: DeploymentSpec,
+    service: ServiceFacts,
+    live: DeploymentFacts,
+    smoke_request: ScoreRequest | None,
+) -> Plan:
+    """The old one goes before the new one comes: the last way where there is room for one alone."""
+    if not request.allow_recreate:
+        raise RecreateNotAllowed(
+            f'`strategy: recreate` takes deployment "{live.name}" of "{service.name}" away before the new one answers.',
+            usually="Between the two nobody answers, and if the new one fails the old one is lost.",
+            remedy="Set `allow-recreate: true` if that can be borne, or use `strategy: in-place`.",
+        )
+    if not live.is_ours:
+        raise NotOurs(f'Deployment "{live.name}" of endpoint "{service.name}" is not ours to take away.')
+    gone = RetireDeployment(service_name=service.name, deployment_name=live.name, keep_files=False)
+    rest = replace(service, live=None, deployments=tuple(each for each in service.deployments if each is not live))
+    plan = _plan_beside(request, replace(spec, replaces=None), rest, smoke_request)
+    first = [step for step in plan.steps if isinstance(step, FetchModel | Together)]
+    return replace(
+        plan,
+        steps=(*first, gone, *(step for step in plan.steps if step not in first)),
+        notes=(*plan.notes, _GONE_BEFORE),
+    )
+
+
+def _prepare(request: Request, spec: DeploymentSpec, *, is_new: bool) -> list[Step]:
+    """What needs nothing of each other: the endpoint, the registration, the environment, the script."""
+    is_no_code = read_section(spec.azure_shape.raw, request.target).is_no_code
     fetch: list[Step] = [] if spec.model.is_in_workspace else [FetchModel(model=spec.model)]
-    both: list[Step] = [RegisterModel(model=spec.model, tags=spec.tags), BuildEnvironment(lock=spec.lock)]
-    if is_new:
-        both.insert(0, CreateService(spec=spec))
-    return [*fetch, Together(steps=tuple(both))]
+    at_once: list[Step] = [CreateService(spec=spec)] if is_new else []
+    at_once.append(RegisterModel(model=spec.model, tags=spec.tags))
+    if spec.environment is None and not is_no_code:
+        at_once.append(BuildEnvironment(lock=spec.lock))
+    if not is_no_code:
+        at_once.append(UploadCode(spec=spec))
+    return [*fetch, Together(steps=tuple(at_once))]
 
 
-def _same(spec: DeploymentSpec, service: ServiceFacts | None) -> str | None:
-    """The name of the live deployment if it is healthy and serves exactly what is asked for, with all the traffic."""
-    live = service.deployment(service.live) if service else None
-    if service is None or live is None or live.spec_hash != spec.spec_hash:
+def _same(spec: DeploymentSpec, service: ServiceFacts) -> DeploymentFacts | None:
+    """The live deployment if it is healthy and serves exactly what is asked for, with all the traffic."""
+    live = service.deployment(service.live)
+    if live is None or live.spec_hash != spec.spec_hash or live.state is not ServiceState.HEALTHY:
         return None
-    is_alone = service.traffic.get(live.name, 0) == 100
-    return live.name if is_alone and live.state is ServiceState.HEALTHY else None
+    return live if service.traffic.get(live.name, 0) == 100 else None
 
 
-def _retire_others(request: Request, service: ServiceFacts, *, but: str) -> list[Step]:
-    """All of ours but the new one; with `keep-previous` the one that served stays, without traffic. Strangers' are left alone."""
-    kept = service.live if request.keep_previous else None
+def _begun(spec: DeploymentSpec, service: ServiceFacts) -> DeploymentFacts | None:
+    """The newest of ours that is of this very spec: begun by a run that died, or by one that is at it now."""
+    equal = [each for each in service.deployments if each.is_ours and each.spec_hash == spec.spec_hash]
+    able = [each for each in equal if each.state in _AT_WORK]
+    return max(able, key=lambda each: each.created_at, default=None)
+
+
+def _retire_others(request: Request, service: ServiceFacts, own: DeploymentFacts | None) -> list[Step]:
+    """All of ours that are older than `own` (None: it is made by this plan); with `keep-previous` the one that served stays, without traffic.
+
+    What was kept before stays until then, strangers' always. A newer one is another run's, at work right now.
+    """
+    older = [each for each in service.deployments if each.is_ours and (own is None or _is_older(each, own))]
+    is_change = own is None or own.name != service.live
+    kept = service.live if request.keep_previous and is_change else None
+    spared = None if is_change else service.previous
     return [
         RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=each.name == kept)
-        for each in service.deployments
-        if each.name != but and each.is_ours
+        for each in older
+        if each.name != spared and (is_change or each.state.is_settled)
     ]
 
 
-def _undo(request: Request, spec: DeploymentSpec, *, is_new: bool) -> tuple[Step, ...]:
-    if request.on_failure is not OnFailure.ROLLBACK:
-        return ()
-    if is_new:
-        return (DeleteService(service_name=spec.service_name),)
-    return (RetireDeployment(service_name=spec.service_name, deployment_name=spec.deployment_name, keep_files=False),)
+def _is_older(one: DeploymentFacts, other: DeploymentFacts) -> bool:
+    return one.name != other.name and (one.created_at, one.name) < (other.created_at, other.name)
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
@@ -114,15 +308,25 @@ def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
     service = snapshot.service
     if service is None:
         return Plan(steps=(), done=Status.ABSENT)
+    ours = [each for each in service.deployments if each.is_ours]
     if request.endpoint is EndpointUse.CREATE:
         check_owner(request, service)
+        _check_alone(request, service, ours)
         return Plan(steps=(DeleteService(service_name=service.name),), done=Status.DELETED)
-    ours = tuple(
-        RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=False)
-        for each in service.deployments
-        if each.is_ours
+    steps = tuple(
+        RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=False) for each in ours
     )
-    return Plan(steps=ours, done=Status.DELETED if ours else Status.ABSENT)
+    return Plan(steps=steps, done=Status.DELETED if steps else Status.ABSENT)
+
+
+def _check_alone(request: Request, service: ServiceFacts, ours: Sequence[DeploymentFacts]) -> None:
+    theirs = [each.name for each in service.deployments if each not in ours]
+    if theirs and request.take_over != service.name:
+        raise NotOurs(
+            f'Endpoint "{service.name}" holds deployments that are not ours: {", ".join(theirs)}.',
+            usually="Somebody else deploys into this endpoint, and its end would be theirs too.",
+            remedy="Clean up with `endpoint: existing`, which takes ours alone, or pass the endpoint's exact name as `take-over`.",
+        )
 
 
 def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:
@@ -136,11 +340,15 @@ def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
         )
     steps = until_verified(request, service.name, previous.name, previous.spec_hash, smoke_request)
     steps.append(ShiftTraffic(service_name=service.name, deployment_name=previous.name))
+    live = service.deployment(service.live)
+    if live and live.is_ours:
+        steps.append(RetireDeployment(service_name=service.name, deployment_name=live.name, keep_files=True))
     done = done_status(request, smoke_request)
     return Plan(
         steps=tuple(steps),
         done=Status.ROLLED_BACK if done is Status.HEALTHY else done,
         deployment_name=previous.name,
+        keeps_unreachable=True,
     )
 
 
@@ -149,7 +357,7 @@ def plan_promote(request: Request, snapshot: Snapshot) -> Plan:
     service = _present(request, snapshot)
     canary = _canary(request, service)
     steps: list[Step] = [ShiftTraffic(service_name=service.name, deployment_name=canary.name)]
-    steps += _retire_others(request, service, but=canary.name)
+    steps += _retire_others(request, service, canary)
     return Plan(steps=tuple(steps), done=Status.PROMOTED, deployment_name=canary.name)
 
 
@@ -171,11 +379,12 @@ def _present(request: Request, snapshot: Snapshot) -> ServiceFacts:
 
 def _canary(request: Request, service: ServiceFacts) -> DeploymentFacts:
     """The newest deployment of ours that shares the traffic with an older one."""
-    sharing = [each for each in service.deployments if service.traffic.get(each.name, 0) > 0]
+    shares = {**service.traffic, **service.mirrored}
+    sharing = [each for each in service.deployments if shares.get(each.name, 0) > 0]
     ours = [each for each in sharing if each.is_ours and each.name != service.live]
     if len(sharing) < 2 or not ours:
-        shares = ", ".join(f"{name} {percent} %" for name, percent in service.traffic.items()) or "none"
-        raise NoCanary(f'Endpoint "{service.name}" has no canary; its traffic: {shares}.')
+        told = ", ".join(f"{name} {percent} %" for name, percent in service.traffic.items()) or "none"
+        raise NoCanary(f'Endpoint "{service.name}" has no canary; its traffic: {told}.')
     canary = max(ours, key=lambda each: each.created_at)
     expected = request.expect_model_version
     if expected is not None and canary.model_version != expected:

@@ -142,6 +142,15 @@ class FakeAzure(FakeServing):
     def create_service(self, spec: DeploymentSpec) -> None:
         self._called("create", spec.service_name)
 
+    def prepare(self, spec: DeploymentSpec) -> None:
+        self._called("upload", spec.deployment_name)
+
+    def mirror(self, service_name: str, deployment_name: str, percent: int) -> None:
+        self._called(f"mirror {percent}", deployment_name)
+
+    def delete_if_empty(self, service_name: str) -> bool:
+        return not self.specs and self.delete(service_name)
+
     def update(self, spec: DeploymentSpec) -> None:
         self._called("update", spec.deployment_name)
         self.specs[spec.deployment_name] = spec
