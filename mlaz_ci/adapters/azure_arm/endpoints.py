@@ -130,7 +130,7 @@ class OnlineEndpoints:
 
     def _level(self, service_name: str, deployment_name: str) -> seen.Deployment | None:
         """Before its first share of the traffic, whatever share that is. None where it is gone, which the next read tells."""
-        own = self._gateway.deployment(service_name, deployment_name)
+        own = self._gateway.known_deployment(service_name, deployment_name)
         if own is not None and self._request.command is Command.DEPLOY:
             self._making.level(own)
         return own

@@ -26,16 +26,35 @@ class Gateway:
         self.clock = clock
         self.platform = platform
         self.deadline_s = deadline_s
+        self._seen: dict[tuple[str, str], Resource] = {}
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def endpoint(self, name: str) -> Endpoint | None:
         found = self._get(_endpoint_path(name), doing=f'read the endpoint "{name}"')
-        return None if found is None else Endpoint(found)
+        if found is None:
+            return None
+        endpoint = Endpoint(found)
+        self._seen[name, ""] = endpoint
+        return endpoint
+
+    def known_endpoint(self, name: str) -> Endpoint | None:
+        """As it was read last, or now: for what never changes of an endpoint, its address and how callers sign in."""
+        seen = self._seen.get((name, ""))
+        return seen if isinstance(seen, Endpoint) and seen.scoring_uri else self.endpoint(name)
+
+    def known_deployment(self, endpoint: str, name: str) -> Deployment | None:
+        """As it was read last, or now: for what its maker alone writes of it."""
+        seen = self._seen.get((endpoint, name))
+        return seen if isinstance(seen, Deployment) else self.deployment(endpoint, name)
 
     def deployment(self, endpoint: str, name: str) -> Deployment | None:
         found = self._get(_deployment_path(endpoint, name), doing=f'read the deployment "{name}" of "{endpoint}"')
-        return None if found is None else Deployment(found)
+        if found is None:
+            return None
+        deployment = Deployment(found)
+        self._seen[endpoint, name] = deployment
+        return deployment
 
     def deployments(self, endpoint: str) -> tuple[Deployment, ...]:
         """All of the endpoint; none where it is gone."""

@@ -100,8 +100,12 @@ class Making:
             {"location": self._gateway.door.facts.location, **changes}, spec, old, is_kubernetes=self._is_kubernetes
         )
         self.made.add(spec.deployment_name)
-        for _ in self._gateway.attempts(f'create the deployment "{spec.deployment_name}" of "{spec.service_name}"'):
-            held = self._gateway.deployment(spec.service_name, spec.deployment_name)
+        for waited_s in self._gateway.attempts(
+            f'create the deployment "{spec.deployment_name}" of "{spec.service_name}"'
+        ):
+            # A name of our own choosing is nobody else's, so the first time nothing can be there.
+            is_chosen = self._request.deployment_name is None and not waited_s
+            held = None if is_chosen else self._gateway.deployment(spec.service_name, spec.deployment_name)
             if held is not None:
                 self._check_ours(held, spec)
                 return

@@ -19,6 +19,16 @@ _AUTHORIZATION_VERSION: Final = "2022-04-01"
 _RESERVE: Final = 1.2
 # The same page: online endpoints of a subscription in a region. Only this workspace's can be counted.
 _MOST_ENDPOINTS: Final = 100
+# (quota family, cores) of the sizes that `cpu-cores` and `memory-gb` become, so that the region need not be asked for all of its own.
+_KNOWN_SIZES: Final = {
+    "standard_ds1_v2": ("standardDSv2Family", 1),
+    "standard_ds2_v2": ("standardDSv2Family", 2),
+    "standard_ds3_v2": ("standardDSv2Family", 4),
+    "standard_f2s_v2": ("standardFSv2Family", 2),
+    "standard_f4s_v2": ("standardFSv2Family", 4),
+    "standard_e2s_v3": ("standardESv3Family", 2),
+    "standard_e4s_v3": ("standardESv3Family", 4),
+}
 
 
 class Inspection:
@@ -106,6 +116,9 @@ class Inspection:
                 what=f"`cpu-cores` {self._shape.cpu_cores or 'any'} and `memory-gb` {self._shape.memory_gb or 'any'} become the VM size {size}.",
                 remedy="Give `instance-type` for another.",
             )
+        if known := _KNOWN_SIZES.get(size.lower()):
+            yield from self._room(size, *known)
+            return
         found = self._size(size)
         if found is None:
             return
@@ -118,7 +131,7 @@ class Inspection:
                 remedy="Give `instance-type` another size; `az ml compute list-sizes` tells the region's.",
             )
             return
-        yield from self._room(size, found)
+        yield from self._room(size, str(found.get("family") or ""), int(found.get("vCPUs") or 0))
 
     def _size(self, name: str) -> Mapping[str, Any] | None:
         """What the region says of a size; {} where it has none of that name, None where it does not tell."""
@@ -127,8 +140,7 @@ class Inspection:
             return None
         return next((each for each in sizes if str(each.get("name")).lower() == name.lower()), {})
 
-    def _room(self, size: str, told: Mapping[str, Any]) -> Iterator[Finding]:
-        family, cores = str(told.get("family") or ""), int(told.get("vCPUs") or 0)
+    def _room(self, size: str, family: str, cores: int) -> Iterator[Finding]:
         instances = self._shape.instance_count or 1
         needed = math.ceil(instances * _RESERVE) * cores
         for usage in self._location("usages", "read the subscription's quota"):

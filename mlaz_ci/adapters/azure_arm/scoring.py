@@ -30,7 +30,6 @@ class Scoring:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._endpoints: dict[str, Endpoint] = {}
         self._secrets: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -78,15 +77,9 @@ class Scoring:
         raise AssertionError("the last attempt returns or raises")
 
     def _endpoint(self, name: str) -> Endpoint:
-        with self._lock:
-            held = self._endpoints.get(name)
-        if held is not None and held.scoring_uri:
-            return held
-        found = self._gateway.endpoint(name)
+        found = self._gateway.known_endpoint(name)
         if found is None:
             raise ServiceNotFound(f'There is no endpoint "{name}" in the workspace.')
-        with self._lock:
-            self._endpoints[name] = found
         return found
 
     def _send(self, endpoint: Endpoint, uri: str, headers: Mapping[str, str], body: bytes) -> Answer:
