@@ -162,7 +162,7 @@ class Making:
             return
         service_name = own.id.split("/")[-3]
         setting = setting_name(service_name, own.name)
-        old = self._gateway.deployment(service_name, before) if before else None
+        old = self._gateway.known_deployment(service_name, before) if before else None
         if rules is not None:
             self._insights.write_rules(own, rules, setting)
         has_rules = rules is not None

@@ -145,6 +145,9 @@ class Rollout:
 
     def _empty(self, service_name: str, name: str, *, is_own: bool) -> None:
         """No live and no mirrored share for `name`: back to those beside it, else to its heir, else to nobody."""
+        endpoint = self._gateway.idle_endpoint(service_name)
+        if endpoint is None or not (endpoint.traffic.get(name) or endpoint.mirrored.get(name)):
+            return
 
         def decide(endpoint: Endpoint, deployments: Sequence[Deployment]) -> Shares:
             mirrored = {each: share for each, share in endpoint.mirrored.items() if each != name}

@@ -151,12 +151,12 @@ class Stage:
 
     # --- what is there -----------------------------------------------------------------------------------------------
 
-    def arm(self, method: str, below: str, body: Any = None, query: str = "") -> Any:
+    def arm(self, method: str, below: str, body: Any = None, api_version: str = "2024-04-01") -> Any:
         """Asked by somebody else: what a person would see or do with `az`."""
         credential = self.sign_in_as()
         wire = Wire(credential, self.clock, deadline_s=self.clock.now_s() + 600)
         door = WorkspaceDoor(wire, WORKSPACE, CLOUDS[Cloud.PUBLIC])
-        answer = door.arm(method, below, doing="look", allowed={404}, body=body, query=query)
+        answer = door.arm(method, below, doing="look", allowed={404}, body=body, api_version=api_version)
         while url := answer.headers.get("azure-asyncoperation"):
             self.clock.sleep(1)
             told = door.arm_url("GET", url, doing="wait")
@@ -173,6 +173,10 @@ class Stage:
 
     def deployments(self) -> dict[str, Any]:
         return {each["name"]: each for each in self.arm("GET", f"{EP}/deployments")["value"]}
+
+    def deployments_of(self, outcome: Outcome) -> Any:
+        """The deployment that a deploy made."""
+        return self.deployments()[outcome.deployment_name or ""]
 
     def model_versions(self, name: str = "churn") -> list[str]:
         found = self.arm("GET", f"/models/{name}/versions")

@@ -16,12 +16,6 @@ from tests.integration.azure.conftest import CloudClock, SignInAs
 from tests.integration.azure.online import EP, OWNER, House, Stage, asked, last, writes
 
 
-@pytest.fixture
-def stage(cloud: CloudState, sign_in_as: SignInAs, clock: CloudClock, tmp_path: Path) -> Stage:
-    cloud.live(Serving).echoes = True
-    return Stage(cloud=cloud, sign_in_as=sign_in_as, clock=clock, folder=tmp_path)
-
-
 def told(requests: list[Any]) -> str:
     return "\n".join(str(each) for each in requests)
 
