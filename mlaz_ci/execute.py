@@ -37,6 +37,7 @@ from mlaz_ci.plan import (
     RestartDeployment,
     RestoreDeployment,
     RetireDeployment,
+    RetireOlder,
     ShareTraffic,
     ShiftTraffic,
     StartDeployment,
@@ -175,6 +176,8 @@ class Execution:
                 self._record("stopped", f"{step.service_name}/{step.deployment_name}")
                 with self._phase("drain and stop"):
                     serving.retire(step.service_name, step.deployment_name, keep_files=step.keep_files)
+            case RetireOlder():
+                self._retire_older(step)
             case DeleteService():
                 self._delete(step)
             case _:
@@ -195,6 +198,15 @@ class Execution:
                 self.has_shifted = True
                 self.ports.serving.shift(step.service_name, step.deployment_name)
                 self.has_committed = True
+
+    def _retire_older(self, step: RetireOlder) -> None:
+        for name in step.known:
+            self._record("stopped", f"{step.service_name}/{name}")
+        with self._phase("drain and stop"):
+            gone = _known(self.ports.endpoints).retire_older(step.service_name, step.deployment_name, kept=step.kept)
+        for name in gone:
+            if name not in step.known:
+                self._record("stopped", f"{step.service_name}/{name}")
 
     def _delete(self, step: DeleteService) -> None:
         self._record("deleted", step.service_name)

@@ -169,6 +169,23 @@ class RetireDeployment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RetireOlder:
+    """Drain and remove our deployments that are older than this one: those known now, and those that another run makes meanwhile."""
+
+    service_name: str
+    deployment_name: str
+    known: tuple[str, ...] = ()
+    kept: str | None = None
+    """The one that stays without traffic, for a rollback."""
+
+    def describe(self) -> str:
+        gone = ", ".join(f'"{each}"' for each in self.known if each != self.kept)
+        parts = [f"drain and remove deployment {gone}" if gone else ""]
+        parts.append(f'keep deployment "{self.kept}" without traffic, for a rollback' if self.kept else "")
+        return "; ".join(part for part in parts if part) or "remove what another run began before this one, if any did"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteService:
     service_name: str
     only_if_empty: bool = False
@@ -200,6 +217,7 @@ Change = (
     | MirrorTraffic
     | ShiftTraffic
     | RetireDeployment
+    | RetireOlder
     | DeleteService
 )
 Step = FetchModel | RegisterModel | BuildEnvironment | UploadCode | AwaitHealthy | Verify | Together | Change

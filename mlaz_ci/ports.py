@@ -217,6 +217,13 @@ class Endpoints(Protocol):
         """Send the deployment copies of this share of the requests."""
         ...
 
+    def retire_older(self, service_name: str, deployment_name: str, *, kept: str | None) -> Sequence[str]:
+        """Remove our deployments that were made before this one, but `kept`, which loses its traffic alone; the names of the removed.
+
+        What another run has under way is left to that run.
+        """
+        ...
+
     def delete_if_empty(self, service_name: str) -> bool:
         """Delete the endpoint unless a deployment is in it; False when it stays, or was absent."""
         ...

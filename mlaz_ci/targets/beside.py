@@ -40,6 +40,7 @@ from mlaz_ci.plan import (
     RegisterModel,
     RestoreDeployment,
     RetireDeployment,
+    RetireOlder,
     ShareTraffic,
     ShiftTraffic,
     StartDeployment,
@@ -129,6 +130,8 @@ def _plan_first(request: Request, spec: DeploymentSpec, smoke_request: ScoreRequ
     steps = [*_prepare(request, spec, is_new=True), StartDeployment(spec=spec)]
     steps += until_verified(request, service_name, name, spec.spec_hash, smoke_request)
     steps.append(ShiftTraffic(service_name=service_name, deployment_name=name))
+    # Another run may have begun at the same moment.
+    steps.append(RetireOlder(service_name=service_name, deployment_name=name))
     undo: tuple[Step, ...] = (
         RetireDeployment(service_name=service_name, deployment_name=name, keep_files=False),
         DeleteService(service_name=service_name, only_if_empty=True),
@@ -146,12 +149,12 @@ def _plan_same(
     request: Request, service: ServiceFacts, live: DeploymentFacts, smoke_request: ScoreRequest | None
 ) -> Plan:
     """Nothing, or the end of what a run that died after its shift had left."""
-    left = _retire_others(request, service, live)
-    if not left:
+    left = _retire_others(request, service, live, live.name)
+    if left is None:
         return Plan(steps=(), done=Status.UNCHANGED, deployment_name=live.name)
     steps = until_verified(request, service.name, live.name, live.spec_hash, smoke_request)
     return Plan(
-        steps=(*steps, *left),
+        steps=(*steps, left),
         done=done_status(request, smoke_request),
         deployment_name=live.name,
         keeps_unreachable=True,
@@ -178,7 +181,8 @@ def _plan_beside(
         steps.append(_canary_step(request, spec, name))
     else:
         steps.append(ShiftTraffic(service_name=service.name, deployment_name=name))
-        steps += _retire_others(request, service, begun)
+        if older := _retire_others(request, service, begun, name):
+            steps.append(older)
     away = RetireDeployment(service_name=service.name, deployment_name=name, keep_files=False)
     return Plan(
         steps=tuple(steps),
@@ -283,20 +287,20 @@ def _begun(spec: DeploymentSpec, service: ServiceFacts) -> DeploymentFacts | Non
     return max(able, key=lambda each: each.created_at, default=None)
 
 
-def _retire_others(request: Request, service: ServiceFacts, own: DeploymentFacts | None) -> list[Step]:
+def _retire_others(
+    request: Request, service: ServiceFacts, own: DeploymentFacts | None, name: str
+) -> RetireOlder | None:
     """All of ours that are older than `own` (None: it is made by this plan); with `keep-previous` the one that served stays, without traffic.
 
     What was kept before stays until then, strangers' always. A newer one is another run's, at work right now.
     """
     older = [each for each in service.deployments if each.is_ours and (own is None or _is_older(each, own))]
     is_change = own is None or own.name != service.live
-    kept = service.live if request.keep_previous and is_change else None
-    spared = None if is_change else service.previous
-    return [
-        RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=each.name == kept)
-        for each in older
-        if each.name != spared and (is_change or each.state.is_settled)
-    ]
+    kept = (service.live if request.keep_previous else None) if is_change else service.previous
+    known = [each.name for each in older if is_change or (each.state.is_settled and each.name != kept)]
+    if not known and not is_change:
+        return None
+    return RetireOlder(service_name=service.name, deployment_name=name, known=tuple(known), kept=kept)
 
 
 def _is_older(one: DeploymentFacts, other: DeploymentFacts) -> bool:
@@ -357,7 +361,8 @@ def plan_promote(request: Request, snapshot: Snapshot) -> Plan:
     service = _present(request, snapshot)
     canary = _canary(request, service)
     steps: list[Step] = [ShiftTraffic(service_name=service.name, deployment_name=canary.name)]
-    steps += _retire_others(request, service, canary)
+    if older := _retire_others(request, service, canary, canary.name):
+        steps.append(older)
     return Plan(steps=tuple(steps), done=Status.PROMOTED, deployment_name=canary.name)
 
 

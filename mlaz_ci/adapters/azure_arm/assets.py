@@ -11,7 +11,7 @@ from urllib.parse import quote
 from mlaz_ci.adapters.azure_arm.blobs import Place
 from mlaz_ci.adapters.azure_arm.bodies import SCRIPT
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
-from mlaz_ci.errors import InvalidInput, NotFound
+from mlaz_ci.errors import InvalidInput, NotFound, RefusedByAzure, ServiceBusy
 from mlaz_ci.models import DeploymentSpec, Lock
 from mlaz_ci.ports import Platform
 from mlaz_ci.serving.lock import render_conda
@@ -104,7 +104,12 @@ class Assets:
 
     def _put(self, below: str, properties: Mapping[str, Any], *, doing: str) -> None:
         body = {"properties": {"isAnonymous": False, "isArchived": False, "properties": {}, **properties}}
-        self._door.arm("PUT", below, doing=doing, body=body)
+        try:
+            self._door.arm("PUT", below, doing=doing, body=body)
+        except (RefusedByAzure, ServiceBusy):
+            # Another run registered the same content meanwhile, and Azure changes the place of an asset no more.
+            if not self._is_there(below, doing=doing):
+                raise
 
 
 def score_script() -> str:

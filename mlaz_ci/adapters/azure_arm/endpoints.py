@@ -162,6 +162,18 @@ class OnlineEndpoints:
             return False
         return self._gateway.delete_endpoint(service_name)
 
+    def retire_older(self, service_name: str, deployment_name: str, *, kept: str | None) -> Sequence[str]:
+        is_taken = self._request.take_over == service_name
+        older = [
+            each
+            for each in self._rollout.older(service_name, deployment_name)
+            if is_taken or each.stamp.owner == self._request.owner
+        ]
+        if any(each.name == kept for each in older) and kept is not None:
+            self._rollout.keep(service_name, kept)
+        gone = [each for each in older if each.name != kept]
+        return [each.name for each in gone if self._rollout.remove(service_name, each.name, is_own=False, known=each)]
+
     def share(self, service_name: str, deployment_name: str, percent: int) -> None:
         self._level(service_name, deployment_name)
         self._rollout.share(service_name, deployment_name, percent)

@@ -115,19 +115,28 @@ class Rollout:
         tags = {**{key: value for key, value in seen.tags.items() if key != LEASE}, KEPT: "true"}
         self._gateway.patch_deployment(service_name, name, {"tags": tags}, doing=f'mark "{name}" as kept')
 
-    def remove(self, service_name: str, name: str, *, is_own: bool) -> None:
-        """Its share back first, then itself. Absent is success.
+    def older(self, service_name: str, name: str) -> tuple[Deployment, ...]:
+        """What was made before `name`. A read from after it was made shows all of it, so that of the shift will do."""
+        listed = self._traffic.listed.get(service_name, ())
+        if not any(each.name == name for each in listed):
+            listed = self._gateway.deployments(service_name)
+        own = next((each for each in listed if each.name == name), None)
+        return tuple(each for each in listed if own is not None and own.is_newer_than(each))
+
+    def remove(self, service_name: str, name: str, *, is_own: bool, known: Deployment | None = None) -> bool:
+        """Its share back first, then itself; False where it was absent, or left.
 
         `is_own`: this run made it. Another's that is still under way is left to whoever is at work on it.
+        `known` is it as it was read just now.
         """
         self._gateway.deadline_s = max(self._gateway.deadline_s, self._gateway.clock.now_s() + _GRACE_S)
-        for _ in self._gateway.attempts(f'delete the deployment "{name}" of "{service_name}"'):
-            seen = self._gateway.deployment(service_name, name)
+        for waited_s in self._gateway.attempts(f'delete the deployment "{name}" of "{service_name}"'):
+            seen = known if known and not waited_s else self._gateway.deployment(service_name, name)
             if seen is None:
-                break
-            if not seen.state.is_settled and not is_own and self._leaves_heir and not seen.is_deleting:
+                return waited_s > 0
+            if not seen.state.is_settled and not is_own and self._leaves_heir:
                 self._gateway.platform.info(f'Deployment "{name}" is {seen.word}, by another run; it is left to that.')
-                return
+                return False
             if not seen.state.is_settled:
                 continue
             self._empty(service_name, name, is_own=is_own)
@@ -141,7 +150,8 @@ class Rollout:
                     raise
                 continue
             self._insights.forget(seen)
-            break
+            return True
+        raise AssertionError("the attempts end in DeployTimedOut")
 
     def _empty(self, service_name: str, name: str, *, is_own: bool) -> None:
         """No live and no mirrored share for `name`: back to those beside it, else to its heir, else to nobody."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from mlaz_ci.adapters.azure_arm.gateway import Gateway
 from mlaz_ci.adapters.azure_arm.seen import Endpoint
 from mlaz_ci.adapters.azure_wire import Answer
-from mlaz_ci.errors import AzureUnreachable, NotReachable, ServiceNotFound
+from mlaz_ci.errors import AzureUnreachable, NotReachable, ServiceBusy, ServiceNotFound
 from mlaz_ci.models import AuthMode, Cloud, ScoreRequest, ScoreResponse, Severity
 
 # The audience of an endpoint's Entra tokens ("Authenticate clients for online endpoints").
@@ -34,7 +34,7 @@ class Scoring:
         self._lock = threading.Lock()
 
     def score(self, service_name: str, deployment_name: str | None, request: ScoreRequest) -> ScoreResponse:
-        """As ports.Serving has it. Raises NotReachable, ServiceNotFound, RoleMissing."""
+        """As ports.Serving has it. Raises NotReachable, ServiceNotFound, ServiceBusy, RoleMissing."""
         endpoint = self._endpoint(service_name)
         uri = endpoint.scoring_uri
         if uri is None:
@@ -43,6 +43,10 @@ class Scoring:
         if deployment_name:
             headers["azureml-model-deployment"] = deployment_name
         answer, duration_s = self._call(endpoint, uri, headers, request.body)
+        if answer.status == 404 and deployment_name and self._gateway.deployment(service_name, deployment_name) is None:
+            raise ServiceBusy(
+                f'Deployment "{deployment_name}" of "{service_name}" was deleted by another run, which came later.'
+            )
         if answer.status == 403 and not endpoint.is_public:
             raise NotReachable(
                 f'The endpoint "{service_name}" is healthy and takes requests through its private endpoint alone: HTTP 403 here.'

@@ -32,6 +32,8 @@ Decide = Callable[[Endpoint, Sequence[Deployment]], Shares]
 class Traffic:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self.listed: dict[str, tuple[Deployment, ...]] = {}
+        """The deployments of an endpoint as they were read for the last decision."""
 
     def settle(self, service_name: str, decide: Decide) -> None:
         """Until a fresh read shows what `decide` makes of it. `decide` is asked anew before each write, and raises to give up."""
@@ -44,7 +46,8 @@ class Traffic:
                 )
             if wanted is not None and _holds(endpoint, wanted):
                 return
-            wanted = decide(endpoint, self._gateway.deployments(service_name))
+            self.listed[service_name] = self._gateway.deployments(service_name)
+            wanted = decide(endpoint, self.listed[service_name])
             if _holds(endpoint, wanted):
                 return
             if repairs >= _MOST_REPAIRS:

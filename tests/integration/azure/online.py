@@ -6,8 +6,8 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +269,7 @@ class House:
     def start(self, spec: Spec) -> Handle:
         self.specs.append(spec)
         service = _Service(spec, self)
-        if service._server.marker in self.crashing:  # noqa: SLF001 - both are this file's
+        if service._server.marker in self.crashing:
             service.stop()
             raise StartFailed("ModuleNotFoundError: No module named 'xgboost'\n")
         return service

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from mlaz_ci.models import AzureShape, Command, PathSource, Status
-from tests.azure import storage, world
-from tests.azure.backends import Serving
+from mlaz_ci.models import Command, Status
+from tests.azure import world
 from tests.azure.state import Cloud as CloudState
-from tests.integration.azure.conftest import CloudClock, SignInAs
-from tests.integration.azure.online import EP, OWNER, House, Stage, asked, last, writes
+from tests.integration.azure.online import OWNER, Stage, asked, last, writes
 
 
 def told(requests: list[Any]) -> str:

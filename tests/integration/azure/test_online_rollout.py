@@ -10,8 +10,8 @@ from mlaz_ci.errors import (
     ContainerCrashed,
     ModelVersionNotExpected,
     NoCanary,
-    NotOurs,
     NothingToRollBackTo,
+    NotOurs,
     RecreateNotAllowed,
     SmokeTestFailed,
 )
@@ -377,5 +377,5 @@ def test_deployment__still_updating_by_another__is_waited_for(stage: Stage, clou
     seen = stage.endpoint()
     body = {key: seen[key] for key in ("location", "tags")}
     side = stage.side(stage.request("blue"))
-    side._door.arm("PUT", EP, doing="write", body={**body, "properties": {"authMode": "Key"}})  # noqa: SLF001
+    side._door.arm("PUT", EP, doing="write", body={**body, "properties": {"authMode": "Key"}})
     assert stage.deploy("green").status is Status.HEALTHY
