@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mlaz_ci.checks import examine, raise_on_errors
-from mlaz_ci.errors import FileNotFound, MissingInput, MlazError, NotInThisVersion, ServiceNotFound
+from mlaz_ci.errors import FileNotFound, InapplicableInput, MissingInput, MlazError, NotInThisVersion, ServiceNotFound
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     Command,
@@ -30,7 +30,7 @@ from mlaz_ci.models import (
     Status,
     Timing,
 )
-from mlaz_ci.plan import Plan
+from mlaz_ci.plan import Plan, begun
 from mlaz_ci.ports import Resolver
 from mlaz_ci.serving.smoke import choose_smoke_request
 from mlaz_ci.serving.swagger import render_swagger
@@ -213,6 +213,9 @@ def _deploy(job: Job) -> Outcome:
         replaces=before.service.live if before.service else None,
     )
     plan = rules.plan_deploy(request, spec, before, smoke_request)
+    if not request.wait:
+        _check_may_leave(job)
+        plan = begun(plan)
     if request.dry_run:
         outcome = _outcome_of_service(request, Status.PLANNED, before.service)
         steps = plan.describe() or ("nothing: the service already serves this",)
@@ -224,6 +227,14 @@ def _deploy(job: Job) -> Outcome:
         job.find([Finding(code=code, severity=Severity.NOTICE, what=what, remedy=remedy)])
     outcome = replace(job.outcome(plan, execution, before), smoke_request=smoke_request)
     return _end_with_process(job, outcome) if job.serves_only_while_running else outcome
+
+
+def _check_may_leave(job: Job) -> None:
+    if job.serves_only_while_running:
+        raise InapplicableInput(
+            "`wait: false` cannot be had in a container without the Docker socket: what is served ends with the step.",
+            remedy="Leave `wait` out, or run on a runner that mounts the socket.",
+        )
 
 
 def _end_with_process(job: Job, outcome: Outcome) -> Outcome:
@@ -294,11 +305,46 @@ _STATUS_OF_STATE: Final = {
 
 def _status(job: Job) -> Outcome:
     job.rules.check_service_name(job.request.service_name)
-    service = job.ports.serving.snapshot(job.request.service_name).service
+    before = job.ports.serving.snapshot(job.request.service_name)
+    if "wait" in job.request.given and job.request.wait and (finished := _finish(job, before)):
+        return finished
+    service = before.service
     if service is None:
         return _outcome_of_service(job.request, Status.ABSENT, None)
     outcome = _outcome_of_service(job.request, _STATUS_OF_STATE[service.state], service)
     return replace(outcome, notes=(service.detail,) if service.detail else ())
+
+
+def _finish(job: Job, before: Snapshot) -> Outcome | None:
+    """What a deploy with `wait: false` began, taken to its end; None where nothing is under way."""
+    if job.rules.plan_finish(job.request, before, None) is None:
+        return None
+    smoke_request = _smoke_request_of_waiting(job, before)
+    plan = job.rules.plan_finish(job.request, before, smoke_request)
+    assert plan is not None, "the smoke test decides nothing of whether there is something to finish"
+    return replace(job.outcome(plan, job.execute(plan), before), smoke_request=smoke_request)
+
+
+def _smoke_request_of_waiting(job: Job, before: Snapshot) -> ScoreRequest | None:
+    """The user's file, what the deploy left with the deployment, or the example of the model if the step names it."""
+    if job.request.smoke_test is SmokeTest.OFF:
+        return None
+    if job.request.smoke_test_file is not None:
+        return _read_request(job.request.smoke_test_file, "smoke-test-file")
+    plan = job.rules.plan_finish(job.request, before, None)
+    facts = before.service.deployment(plan.deployment_name) if before.service and plan else None
+    if facts is not None and facts.smoke_body is not None:
+        return ScoreRequest(body=facts.smoke_body.encode(), origin="the smoke test of its deploy")
+    if job.request.source is not None:
+        job.model = job.ports.store.resolve(job.request.source, name=job.request.model_name)
+        return job.smoke_request(job.model)
+    if job.request.smoke_test is SmokeTest.REQUIRED:
+        raise MissingInput(
+            "There is nothing to smoke-test the deployment with.",
+            usually="`status` with `wait: true` ends a deploy, and was not told which model that deployed.",
+            remedy="Give the same `run-id` or `model-uri` as the deploy, or `smoke-test-file`, or set `smoke-test: off`.",
+        )
+    return None
 
 
 def _invoke(job: Job) -> Outcome:

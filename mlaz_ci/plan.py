@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlaz_ci.models import DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
 
@@ -240,3 +240,10 @@ class Plan:
 
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in self.steps)
+
+
+def begun(plan: Plan) -> Plan:
+    """The plan as far as it goes without waiting: up to the last step that starts or changes a deployment."""
+    starts = StartDeployment | UpdateDeployment | RestartDeployment | RestoreDeployment
+    last = max((at for at, step in enumerate(plan.steps) if isinstance(step, starts)), default=None)
+    return plan if last is None else replace(plan, steps=plan.steps[: last + 1], done=Status.CREATING)

@@ -25,7 +25,9 @@ _NAME_FORM: Final = (
 )
 
 _CHECKS: Final = frozenset({Command.DEPLOY, Command.DOCTOR, Command.AUTO})
+_NAMES_MODEL: Final = _CHECKS | {Command.STATUS}
 _MAKES: Final = frozenset({Command.DEPLOY, Command.AUTO})
+_SETTLES: Final = _MAKES | {Command.STATUS}
 _WRITES: Final = frozenset(Command) - {Command.STATUS, Command.INVOKE, Command.DOCTOR, Command.MIGRATE}
 _WAITS: Final = frozenset({Command.DEPLOY, Command.AUTO, Command.ROLLBACK, Command.PROMOTE, Command.STATUS})
 _AZURE: Final = frozenset(Command)
@@ -55,14 +57,14 @@ _ROWS: Final = (
         says="The MLflow run that logged the model.",
         pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}",
         form="an MLflow run id: letters, digits, `_` and `-`",
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="model-path",
         group=Group.MODEL,
         says="The path or name under which the run logged the model.",
         default="model",
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="model-uri",
@@ -71,7 +73,7 @@ _ROWS: Final = (
             "The model, instead of `run-id`: `runs:/<run id>/<path>`, `models:/<name>/<version>`, `models:/<name>@<alias>`, `models:/m-<id>`, "
             "`azureml://registries/<registry>/models/<name>/versions/<version>`, or a folder of the checkout."
         ),
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="model-name",
@@ -79,14 +81,14 @@ _ROWS: Final = (
         says="The name to register the model under; without it the registered model's own, or one made from the experiment, path or folder it was logged in.",
         pattern=r"[^/:\x00-\x1f\x7f]{1,255}",
         form="at most 255 characters without `/` and `:`",
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="tracking-uri",
         group=Group.MODEL,
         says="The MLflow tracking server or store that holds the run; without it MLFLOW_TRACKING_URI or MLflow's own default.",
         config=ConfigUse.TRUSTED,
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     # --- Where ---
     Input(
@@ -307,7 +309,7 @@ _ROWS: Final = (
         kind=Kind.CHOICE,
         values=Strategy,
         default="replace",
-        used_by=_MAKES,
+        used_by=_SETTLES,
     ),
     Input(
         name="canary-percent",
@@ -318,7 +320,7 @@ _ROWS: Final = (
         minimum=1,
         maximum=99,
         unit="percent",
-        used_by=_MAKES,
+        used_by=_SETTLES,
     ),
     Input(
         name="environment-variables",
@@ -348,7 +350,7 @@ _ROWS: Final = (
     Input(
         name="wait",
         group=Group.HOW,
-        says="Wait until the service answers, and verify it.",
+        says="Wait until the service answers, and verify it. With `false` a deploy ends as soon as Azure works on it; `status` with `wait: true` then takes it to its end.",
         kind=Kind.BOOLEAN,
         default="true",
         used_by=_WAITS,
@@ -395,7 +397,7 @@ _ROWS: Final = (
         says="Keep the old deployment on Azure, without traffic and at its price, so that a rollback takes seconds.",
         kind=Kind.BOOLEAN,
         default="false",
-        used_by=_MAKES,
+        used_by=_SETTLES,
     ),
     Input(
         name="build-from-source",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mlaz_ci.errors import InapplicableInput
 from mlaz_ci.models import AuthMode, AzureShape, Finding
+from mlaz_ci.targets.finishing import finish_in_place
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.in_place import plan_cleanup as plan_cleanup
 from mlaz_ci.targets.in_place import plan_deploy as plan_deploy
@@ -18,6 +19,7 @@ from mlaz_ci.targets.retired import retirement
 from mlaz_ci.targets.side import Side
 
 side = Side.WEB_SERVICES
+plan_finish = finish_in_place
 findings: tuple[Finding, ...] = (retirement("aci", "managed"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {

@@ -8,6 +8,7 @@ from mlaz_ci.errors import InapplicableInput, MissingInput
 from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import in_place
+from mlaz_ci.targets.finishing import finish_in_place
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.in_place import plan_cleanup as plan_cleanup
 from mlaz_ci.targets.in_place import plan_rollback as plan_rollback
@@ -19,6 +20,7 @@ from mlaz_ci.targets.retired import retirement
 from mlaz_ci.targets.side import Side
 
 side = Side.WEB_SERVICES
+plan_finish = finish_in_place
 findings: tuple[Finding, ...] = (retirement("aks", "kubernetes"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mlaz_ci.errors import InvalidInput, NothingToRollBackTo, ServiceNotFound
 from mlaz_ci.models import (
@@ -28,6 +29,7 @@ from mlaz_ci.plan import (
     StartDeployment,
     Step,
 )
+from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
@@ -148,6 +150,11 @@ def _plan_restart(
     withdraw = RetireDeployment(service_name=service_name, deployment_name=name, keep_files=True)
     undo = (withdraw,) if request.on_failure is OnFailure.ROLLBACK else ()
     return Plan(steps=tuple(steps), done=done_status(request, smoke_request), undo=undo, deployment_name=name)
+
+
+def plan_finish(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan | None:
+    """The one that served stays on disk here, as after a deploy that waited."""
+    return finish_beside(replace(request, keep_previous=True), snapshot, smoke_request)
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:

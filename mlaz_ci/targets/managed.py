@@ -13,12 +13,14 @@ from mlaz_ci.targets.beside import plan_deploy as plan_deploy
 from mlaz_ci.targets.beside import plan_promote as plan_promote
 from mlaz_ci.targets.beside import plan_reject as plan_reject
 from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.online_section import read_section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
+plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA)

@@ -9,7 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.azure import backends, conda, environments
+from tests.azure import backends, conda, environments, webservices
+from tests.azure.arm import deployments
 from tests.azure.inference import InferenceServer
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 
@@ -59,11 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     with Emulator(folder, port=options.port) as azure:
-        azure.cloud.load()
+        try:
+            azure.cloud.load()
+        except ValueError as error:
+            parser.error(str(error))
         if not options.no_serving:
             server = InferenceServer()
             azure.cloud.live(backends.Serving).backend = server
             azure.cloud.live(environments.Building).builder = server.environments
+            deployments.resume(azure.cloud)
+            webservices.resume(azure.cloud)
         _print_environment(azure)
         told = 0
         while not stopped.wait(_SAVE_EVERY_S):

@@ -134,6 +134,23 @@ KINDS = dict(
         ),
     ]
 )
+# What a certificate's assertion alone can meet; who signs in by secret or OIDC never does.
+OF_CERTIFICATES = dict(
+    [
+        _kind(
+            1000502,
+            "invalid_client",
+            401,
+            "The provided certificate is not within its specified validity window.",
+        ),
+        _kind(
+            700023,
+            "invalid_client",
+            401,
+            "Client assertion audience claim does not match Realm issuer. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .",
+        ),
+    ]
+)
 
 
 class _Named(dict[str, str]):
@@ -142,8 +159,8 @@ class _Named(dict[str, str]):
 
 
 def refusal(code: int, clock: Clock, **named: str) -> Response:
-    """The answer of the token endpoint for one of KINDS."""
-    kind = KINDS[code]
+    """The answer of the token endpoint for one of KINDS or OF_CERTIFICATES."""
+    kind = KINDS.get(code) or OF_CERTIFICATES[code]
     trace_id, correlation_id = str(uuid.uuid4()), str(uuid.uuid4())
     timestamp = utc(clock).strftime("%Y-%m-%d %H:%M:%SZ")
     text = f"AADSTS{code}: {kind.text.format_map(_Named(named))}"

@@ -347,6 +347,9 @@ def get_blob(request: Request, params: Params, cloud: Cloud) -> Response:
 
 def _content(visit: Visit, blob: storage.Blob) -> Response:
     asked = visit.request.headers.get("x-ms-range") or visit.request.headers.get("Range")
+    if not blob_content.is_range(asked):
+        # HTTP has a Range that cannot be read ignored.
+        asked = ""
     span = blob_content.span_of(asked, blob.size)
     if span is None:
         raise visit.refusal(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")

@@ -98,6 +98,10 @@ class Span:
     length: int
 
 
+def is_range(header: str) -> bool:
+    return _RANGE.fullmatch(header.strip()) is not None
+
+
 def span_of(header: str, size: int) -> Span | None:
     """The part of a blob a Range header means; None for one that begins behind its end. No header: all of it."""
     found = _RANGE.fullmatch(header.strip())

@@ -219,7 +219,7 @@ def post_token(request: Request, params: Params, cloud: Cloud) -> Response:
     if not app.enabled:
         raise _refused(cloud, 7000112, app=app.client_id, name=app.name)
     audience = _audience(cloud, form, tenant)
-    _check_credential(cloud, app, form, f"https://{HOST}/{params['tenant']}", tenant)
+    _check_credential(cloud, app, form)
     token = issue_token(cloud, client_id=app.client_id, object_id=app.object_id, tenant_id=tenant, audience=audience)
     lifetime_s = directory.token_lifetime_s
     body: dict[str, Any] = {
@@ -250,7 +250,7 @@ def _audience(cloud: Cloud, form: dict[str, str], tenant: str) -> str:
     return resource
 
 
-def _check_credential(cloud: Cloud, app: App, form: dict[str, str], endpoint: str, tenant: str) -> None:
+def _check_credential(cloud: Cloud, app: App, form: dict[str, str]) -> None:
     if "client_secret" in form:
         _check_secret(cloud, app, form["client_secret"])
         return
@@ -300,9 +300,22 @@ def _check_certificate(cloud: Cloud, app: App, token: jwt.Token) -> None:
                 jwt.check(token, key)
             except jwt.BadToken:
                 break
+            _check_realm(cloud, app, token)
+            now = dt.datetime.fromtimestamp(cloud.clock.now_s(), dt.UTC)
+            if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+                raise _refused(cloud, 1000502)
             _check_times(cloud, token)
             return
     raise _refused(cloud, 700027, thumbprint=presented.hex().upper())
+
+
+def _check_realm(cloud: Cloud, app: App, token: jwt.Token) -> None:
+    """The assertion is made for this tenant's token endpoint, or for its issuer: one for another is no use here."""
+    audience = str(token.claims.get("aud", ""))
+    names = (app.tenant_id, cloud.state(Directory).tenants[app.tenant_id])
+    ends = ("v2.0", "oauth2/v2.0/token", "oauth2/token")
+    if audience.rstrip("/").lower() not in {f"https://{HOST}/{name}/{end}" for name in names for end in ends}:
+        raise _refused(cloud, 700023)
 
 
 def _thumbprint(token: jwt.Token) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import shutil
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +79,7 @@ def _lay_asset(cloud: Cloud, workspace: Workspace, asset: dict[str, Any], target
             with tarfile.open(file) as archive:
                 archive.extractall(target, filter="data")
         else:
-            shutil.copyfile(file, target / (path or str(asset["id"])))
+            asset_uris.lay(file, asset_uris.below(target, path or str(asset["id"])))
 
 
 def _lay_models(cloud: Cloud, workspace: Workspace, model_ids: list[str], target: Path) -> Path | None:
@@ -91,9 +90,11 @@ def _lay_models(cloud: Cloud, workspace: Workspace, model_ids: list[str], target
         if pair is not None:
             container, version = pair
             uri = version.properties["modelUri"]
-            place = target / container.name / version.name
+            place = asset_uris.below(target, container.name, version.name)
             is_file = any(not path for path, _ in asset_uris.files(cloud, workspace, uri))
-            asset_uris.copy(cloud, workspace, uri, place if is_file else place / uri.rstrip("/").rpartition("/")[2])
+            asset_uris.copy(
+                cloud, workspace, uri, place if is_file else asset_uris.below(place, uri.rstrip("/").rpartition("/")[2])
+            )
             placed.append(place)
     return placed[0] if len(placed) == 1 else target if placed else None
 

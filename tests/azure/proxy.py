@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from tests.azure.messages import Body, Delivery, Request, Response, Stream
 
 _HANDSHAKE_TIMEOUT_S = 30.0
 _BACKLOG = 512
+_PAUSE_S = 0.05
 
 
 class Service(Protocol):
@@ -79,7 +81,11 @@ class Proxy:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                if self._stopping or self._listener.fileno() < 0:
+                    return
+                # Too many files are open, or the client has gone already: the door stays open for the next.
+                time.sleep(_PAUSE_S)
+                continue
             if self._stopping:
                 connection.close()
                 return
@@ -130,7 +136,7 @@ class Proxy:
             secured.settimeout(None)
             with secured, secured.makefile("rb") as stream:
                 while head := self._next_head(secured, stream):
-                    if not self._exchange(secured, stream, head, _Place("https", host, head.target)):
+                    if not self._exchange(secured, stream, head, _Place("https", host, _origin_form(head.target))):
                         return
         finally:
             with self._lock:
@@ -190,6 +196,14 @@ class Proxy:
             if delivery is not None:
                 delivery.response.close()
             self._service.end(number)
+
+
+def _origin_form(target: str) -> str:
+    """The path and query of a target that was written in full, as a server must take it (RFC 9112, 3.2.2)."""
+    if not target.lower().startswith(("https://", "http://")):
+        return target
+    parts = urlsplit(target)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _whole(response: Response) -> bytes:

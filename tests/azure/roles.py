@@ -23,7 +23,9 @@ class Role:
 
 
 def _any_matches(patterns: tuple[str, ...], action: str) -> bool:
-    return any(fnmatch.fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
+    """`computes/*/write` takes in `computes/write` too: the role that denies it is documented to make no computes."""
+    spellings = {spelling for pattern in patterns for spelling in (pattern, pattern.replace("/*/", "/"))}
+    return any(fnmatch.fnmatchcase(action.lower(), spelling.lower()) for spelling in spellings)
 
 
 OWNER = Role(name="Owner", actions=("*",))

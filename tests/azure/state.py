@@ -23,6 +23,8 @@ from tests.azure.transitions import Scripts
 
 T = TypeVar("T")
 _STATE_FILE = "state.pickle"
+# Counted up when what a room keeps changes its shape.
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ class Cloud:
     def save(self) -> None:
         """Writes the rooms' state beside its files; a crash while writing leaves the state of before."""
         with self.lock:
-            content = pickle.dumps({"states": self._states, "keys": self.keys.dump()})
+            content = pickle.dumps({"format": _FORMAT, "states": self._states, "keys": self.keys.dump()})
         fresh = self.folder / f"{_STATE_FILE}.new"
         fresh.write_bytes(content)
         fresh.replace(self.folder / _STATE_FILE)
@@ -128,6 +130,8 @@ class Cloud:
         """Takes up what save() left in the folder; False when there is nothing."""
         with contextlib.suppress(FileNotFoundError):
             saved = pickle.loads((self.folder / _STATE_FILE).read_bytes())
+            if saved.get("format") != _FORMAT:
+                raise ValueError(f"{self.folder / _STATE_FILE} is of another version of the emulator: remove it")
             with self.lock:
                 self._states = saved["states"]
                 self.keys.load(saved["keys"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from tests.azure.messages import Headers, Request, Response
 
 _KEPT_BODY_BYTES = 1 << 20
 _KEPT_EXCHANGES = 50_000
+# Of all bodies together: beyond it the oldest are forgotten, so that an emulator may run for days.
+_KEPT_BODIES_BYTES = 256 << 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +58,8 @@ class Trace:
         self._exchanges: dict[int, Exchange] = {}
         self._lock = threading.Lock()
         self._last = 0
+        self._kept_bytes = 0
+        self._with_bodies: deque[Exchange] = deque()
         self._under_way: set[int] = set()
         self.most_concurrent = 0
 
@@ -81,6 +86,7 @@ class Trace:
             exchange.request_headers, exchange.request_bytes = request.headers, request.body.size
             if request.body.size <= _KEPT_BODY_BYTES:
                 exchange.request_body = request.body.read()
+            self._weigh(exchange, len(exchange.request_body))
             return exchange
 
     def answered(self, exchange: Exchange, response: Response) -> None:
@@ -89,6 +95,15 @@ class Trace:
             exchange.response_bytes = response.size
             if isinstance(response.body, bytes) and response.size <= _KEPT_BODY_BYTES:
                 exchange.response_body = response.body
+                self._weigh(exchange, response.size)
+
+    def _weigh(self, exchange: Exchange, more: int) -> None:
+        self._kept_bytes += more
+        self._with_bodies.append(exchange)
+        while self._kept_bytes > _KEPT_BODIES_BYTES or len(self._with_bodies) > 2 * _KEPT_EXCHANGES:
+            oldest = self._with_bodies.popleft()
+            self._kept_bytes -= len(oldest.request_body) + len(oldest.response_body)
+            oldest.request_body = oldest.response_body = b""
 
     def end(self, number: int) -> None:
         with self._lock:
@@ -101,6 +116,8 @@ class Trace:
         with self._lock:
             self._exchanges.clear()
             self._under_way.clear()
+            self._with_bodies.clear()
+            self._kept_bytes = 0
             self.most_concurrent = 0
 
     def find(

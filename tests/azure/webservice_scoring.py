@@ -37,6 +37,12 @@ def _authorize(request: Request, service: Service, cloud: Cloud) -> None:
         raise Refusal(_said(cloud, 401, "Unauthorized"))
 
 
+def _is_up(service: Service) -> bool:
+    """Whether a container answers; while a service changes, the one of before does."""
+    goes_on = service.state == "Transitioning" and service.limit > 0
+    return bool(service.serving or service.versions) or service.state == "Healthy" or goes_on
+
+
 def _version_of(service: Service, cloud: Cloud) -> str:
     """The start of the version whose turn it is, by the versions' shares of the traffic."""
     asked = service.request.get("versions") or {}
@@ -49,7 +55,7 @@ def _score(request: Request, service: Service | None, path: str, cloud: Cloud) -
     with cloud.lock:
         if service is not None:
             webservices.settle(cloud, service)
-        if service is None or (not service.serving and not service.versions and service.state != "Healthy"):
+        if service is None or not _is_up(service):
             raise Refusal(_said(cloud, 503, "The service is not there, or has no container that is ready."))
         _authorize(request, service, cloud)
         serving = _version_of(service, cloud) if service.kind == ENDPOINT else service.serving
@@ -90,6 +96,8 @@ def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
             return Response(body=request.body.read()).with_headers(
                 {"Content-Type": kind, "x-request-id": cloud.new_id()}
             )
+        if serving.backend is not None and (service.serving or service.versions):
+            return _said(cloud, 503, "The service has no container that is ready.")
         text = f"no serving backend runs the service {service.name}: set cloud.live(Serving).backend, or .echoes"
         cloud.fail("not-implemented", text, request.number)
         return _said(cloud, 501, f"tests.azure: {text}")
@@ -106,6 +114,9 @@ def _answer(  # noqa: PLR0917  # what a scoring host knows of a request
 def score(request: Request, params: Params, cloud: Cloud) -> Response:
     with cloud.lock:
         service = cloud.state(Services).by_host(request.host)
+        if service is not None and (request.scheme == "https") is not bool(service.request.get("sslEnabled")):
+            # Its container listens at the other port.
+            service = None
     return _score(request, service, request.target, cloud)
 
 
@@ -118,6 +129,7 @@ def score_on_cluster(request: Request, params: Params, cloud: Cloud) -> Response
 
 
 for _method in ("GET", "POST", "OPTIONS"):
-    room.route(_method, "/{rest...}", slow=True)(score)
-    room.route(_method, "/", slow=True)(score)
+    for _scheme in ("http", "https"):
+        room.route(_method, "/{rest...}", scheme=_scheme, slow=True)(score)
+        room.route(_method, "/", scheme=_scheme, slow=True)(score)
     clusters.route(_method, "/api/v1/service/{service}/{rest...}", slow=True)(score_on_cluster)

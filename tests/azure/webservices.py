@@ -281,6 +281,20 @@ def _fail(cloud: Cloud, operation: Operation, service: Service) -> None:
         operation.log_blob = mms_starting.keep_build_log(cloud, service, operation.id, operation.extra.get("log", ""))
 
 
+def resume(cloud: Cloud) -> None:
+    """Starts again what served, or was starting, when this state was saved; its processes ended with the emulator."""
+    services = cloud.state(Services)
+    for service in services.by_key.values():
+        service.serving = mms_starting.start(cloud, service) if service.serving else ""
+        if service.versions:
+            service.versions = {}
+            service.versions = mms_starting.start_versions(cloud, service)
+    for operation in services.operations.values():
+        found = services.get(operation.workspace, operation.service)
+        if operation.starting and not operation.is_over and found is not None:
+            operation.starting = mms_starting.start(cloud, found)
+
+
 def settle(cloud: Cloud, service: Service) -> None:
     """Lets time do its work on the service before it is shown; looking is no poll."""
     operation = cloud.state(Services).operations.get((service.workspace, service.operation))

@@ -34,6 +34,7 @@ class FakeServing:
     log: str = "the log"
     calls: list[str] = field(default_factory=list)
     specs: dict[str, DeploymentSpec] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
     live: str | None = None
     previous: str | None = None
     owner: str = ""
@@ -49,7 +50,7 @@ class FakeServing:
         deployments = tuple(
             DeploymentFacts(
                 name=name,
-                state=ServiceState.HEALTHY if name == self.live else ServiceState.STOPPED,
+                state=ServiceState.HEALTHY if name in self.running else ServiceState.STOPPED,
                 spec_hash=spec.spec_hash,
                 lock_hash=spec.lock.hash,
                 model_label=spec.model.label,
@@ -89,6 +90,7 @@ class FakeServing:
 
     def start(self, service_name: str, deployment_name: str) -> None:
         self._called("start", deployment_name)
+        self.running.add(deployment_name)
 
     def observe(self, service_name: str, deployment_name: str) -> Observation:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -106,6 +108,7 @@ class FakeServing:
 
     def retire(self, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
         self._called("retire", deployment_name)
+        self.running.discard(deployment_name)
         if not keep_files:
             self.specs.pop(deployment_name, None)
 
@@ -113,6 +116,7 @@ class FakeServing:
         self._called("delete", service_name)
         was_there = bool(self.specs)
         self.specs.clear()
+        self.running.clear()
         self.live = self.previous = None
         return was_there
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,10 +54,24 @@ def copy(cloud: Cloud, workspace: Workspace, uri: str, target: Path, *, named: b
     target.mkdir(parents=True, exist_ok=True)
     own = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
     for path, file in files(cloud, workspace, uri):
-        place = target / own / path if named or not path else target / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.read_bytes())
+        place = below(target, own, path) if named or not path else below(target, path)
+        # A name of dots alone is no place in it.
+        if not path or below(target, path) != target:
+            lay(file, place)
     return target
+
+
+def lay(file: Path, place: Path) -> None:
+    """A copy of the file there. One blob may be named as another's folder; no disk has both, so the first one stays."""
+    with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+
+
+def below(folder: Path, *names: str) -> Path:
+    """A place in the folder, whatever the names say: a blob's may hold dots that lead out of any folder."""
+    parts = [part for name in names for part in name.split("/") if part not in {"", ".", ".."}]
+    return folder.joinpath(*parts)
 
 
 def flavors(cloud: Cloud, workspace: Workspace, uri: str) -> dict[str, Any]:

@@ -61,12 +61,15 @@ class Assets:
 
 def version_of(cloud: Cloud, workspace: Key, identifier: str) -> tuple[str, Version] | None:
     """The kind and the version an ARM id or a short `azureml:name:version` means."""
-    found = re.search(r"/(models|codes|environments)/([^/]+)/versions/([^/]+)$", identifier, re.IGNORECASE)
-    if found is None:
+    found = re.search(r"^(.*)/(models|codes|environments)/([^/]+)/versions/([^/]+)$", identifier, re.IGNORECASE)
+    subscription, group, name = workspace
+    own = f"/subscriptions/{subscription}/resourcegroups/{group}/providers/{TYPE}/{name}".lower()
+    # Another workspace's assets are not to be had here.
+    if found is None or (found[1].startswith("/") and found[1].lower() != own):
         return None
-    container = cloud.state(Assets).get(workspace, found[1].lower(), found[2])
-    version = container.versions.get(found[3]) if container else None
-    return (found[1].lower(), version) if version else None
+    container = cloud.state(Assets).get(workspace, found[2].lower(), found[3])
+    version = container.versions.get(found[4]) if container else None
+    return (found[2].lower(), version) if version else None
 
 
 def version_properties(found: Visit, kind: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.azure import world
 from tests.azure.access import MACHINE_LEARNING, require_token
 from tests.azure.arm import answers, bodies, operations, policies, versions
 from tests.azure.arm.computes import CLUSTERS, Compute, Computes, find, refusal, rendered
-from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_reachable, visit
+from tests.azure.arm.workspaces import TYPE, Visit, Workspaces, require_location, require_reachable, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -66,7 +66,7 @@ def _all(found: Visit) -> list[dict[str, Any]]:
 @room.get(ONE, api_versions=versions.COMPUTES)
 def get_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, "computes/read")
-    return found.reply(rendered(find(found, params["compute"]), found.version, cloud))
+    return found.reply(rendered(find(found, params["compute"], polls=True), found.version, cloud))
 
 
 def _regional_visit(request: Request, params: Params, cloud: Cloud) -> Visit:
@@ -89,7 +89,7 @@ def list_computes_regionally(request: Request, params: Params, cloud: Cloud) -> 
 @regional.get("/rp/workspaces" + ONE)
 def get_compute_regionally(request: Request, params: Params, cloud: Cloud) -> Response:
     found = _regional_visit(request, params, cloud)
-    return found.reply(rendered(find(found, params["compute"]), "2020-02-02", cloud))
+    return found.reply(rendered(find(found, params["compute"], polls=True), "2020-02-02", cloud))
 
 
 def _checked(found: Visit, name: str, properties: dict[str, Any]) -> None:
@@ -114,8 +114,12 @@ def put_compute(request: Request, params: Params, cloud: Cloud) -> Response:
     _checked(found, name, properties)
     state = cloud.state(Computes)
     existing = state.get(found.workspace.key, name)
+    require_location(found, body, existing.region if existing else None, name)
     if existing is not None:
         existing.operation.look(cloud)
+        if existing.kind != properties["computeType"]:
+            text = f"The compute {name} is of type {existing.kind}, which cannot be changed to {properties['computeType']}."
+            raise refusal(found, 400, "BadArgument", text)
         if not existing.operation.is_over:
             raise refusal(found, 409, "Conflict", f"The compute {name} is being changed by another operation.")
     compute = _made(found, name, body, existing)

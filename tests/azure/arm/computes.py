@@ -127,10 +127,11 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def find(found: Visit, name: str) -> Compute:
+def find(found: Visit, name: str, *, polls: bool = False) -> Compute:
+    """`polls`: this look counts as one: azureml-core deletes without asking for the operation, and looks at the compute."""
     state = found.cloud.state(Computes)
     if compute := state.get(found.workspace.key, name):
-        compute.operation.look(found.cloud)
+        compute.operation.look(found.cloud, polls=polls)
     compute = state.get(found.workspace.key, name)
     if compute is None:
         raise _missing(found, name)

@@ -7,7 +7,7 @@ from typing import Any
 from tests.azure.arm import answers, bodies, endpoints, operations, paging, policies, quotas, services, versions
 from tests.azure.arm.deployment_rules import MAX_INSTANCES, capacity_of, check, check_size, merged_properties
 from tests.azure.arm.deployments import KIND, LIST, ONE, Deployment, Deployments, find, rendered, settled
-from tests.azure.arm.workspaces import Visit, visit
+from tests.azure.arm.workspaces import Visit, require_location, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Refusal, Request, Response
 from tests.azure.routing import Params, Room
@@ -50,6 +50,7 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     identifier = f"{endpoint.id}/deployments/{name}"
     body = policies.applied(cloud, identifier, bodies.read(request, bodies.DEPLOYMENT))
     existing = settled(found, endpoint, name)
+    require_location(found, body, existing.said_location if existing else None, name)
     _require_idle(found, endpoint, existing)
     check(found, endpoint, existing, name, body)
     deployment = _written(found, endpoint, existing, identifier, body)
@@ -59,7 +60,8 @@ def put_deployment(request: Request, params: Params, cloud: Cloud) -> Response:
     _hold(cloud, deployment)
     kind = "online-deployment-update" if existing else "online-deployment-create"
     begin(found, deployment, kind)
-    services.start(cloud, found.workspace, deployment)
+    # The operation waits for it.
+    deployment.starting = services.start(cloud, found.workspace, deployment)
     headers = deployment.operation.headers(
         cloud, location=f"https://{versions.HOST}{identifier}?api-version={found.version}"
     )
@@ -103,6 +105,7 @@ def _written(
         workspace=endpoint.workspace,
         endpoint=endpoint.name,
         region=found.region,
+        said_location=body["location"],
         id=identifier,
         name=identifier.rpartition("/")[2],
         is_kubernetes=kubernetes,
@@ -167,11 +170,8 @@ def delete_deployment(request: Request, params: Params, cloud: Cloud) -> Respons
     if endpoint is None or deployment is None:
         return answers.empty(found.region, status=204, did="delete")
     _require_idle(found, endpoint, deployment)
-    share = endpoint.traffic.get(deployment.name, 0)
-    stages = None
-    if share:
-        text = f'"Can\'t delete deployment [{deployment.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{endpoint.name}] and try again"'
-        stages = operations.failed("InferencingClientCallFailed", text)
+    refused = deployment.still_wanted(cloud)
+    stages = operations.failed(refused["code"], refused["message"]) if refused else None
     begin(found, deployment, "online-deployment-delete", stages=stages)
     return found.reply(None, status=202, did="delete", headers=deployment.operation.headers(cloud))
 

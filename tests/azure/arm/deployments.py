@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.azure.arm import answers, endpoints, operations, quotas, services
-from tests.azure.arm.workspaces import Key, Visit
+from tests.azure.arm.workspaces import Key, Visit, Workspaces
 from tests.azure.backends import Serving
 from tests.azure.clock import iso8601
 from tests.azure.routing import Params
@@ -23,6 +23,8 @@ class Deployment:
     workspace: Key
     endpoint: str
     region: str
+    # The location it was made with, as that request wrote it: a later one may name no other.
+    said_location: str
     id: str
     name: str
     is_kubernetes: bool
@@ -58,10 +60,22 @@ class Deployment:
         return start is None or start.is_done
 
     def failure(self, cloud: Cloud) -> dict[str, Any] | None:
+        if self.operation.kind == "online-deployment-delete":
+            # Traffic may have come back since the deletion was asked for.
+            return self.still_wanted(cloud)
         start = cloud.live(Serving).start_of(self.starting) if self.starting else None
         if start is None or start.error is None:
             return None
         return services.error_of(cloud, start.error)
+
+    def still_wanted(self, cloud: Cloud) -> dict[str, Any] | None:
+        """Why it cannot be deleted: Azure refuses in the operation, not in its DELETE."""
+        endpoint = cloud.state(endpoints.Endpoints).get(self.workspace, self.endpoint)
+        share = endpoint.traffic.get(self.name, 0) if endpoint else 0
+        if not share:
+            return None
+        text = f'"Can\'t delete deployment [{self.name}] with non-zero traffic weight, Current traffic [{share}]. Remove the traffic for this deployment on endpoint [{self.endpoint}] and try again"'
+        return {"code": "InferencingClientCallFailed", "message": text, "details": []}
 
     def finished(self, cloud: Cloud, operation: operations.Operation) -> None:
         self.modified = iso8601(cloud.clock)
@@ -128,6 +142,15 @@ class Deployments:
             endpoint.deployments.pop(deployment.name.lower(), None)
             for shares in (endpoint.traffic, endpoint.mirror_traffic):
                 shares.pop(deployment.name, None)
+
+
+def resume(cloud: Cloud) -> None:
+    """Starts again what served, or was starting, when this state was saved; its processes ended with the emulator."""
+    for deployment in cloud.state(Deployments).by_key.values():
+        workspace = cloud.state(Workspaces).by_key[deployment.workspace]
+        for moment in ("serving", "starting"):
+            if getattr(deployment, moment) is not None:
+                setattr(deployment, moment, services.start(cloud, workspace, deployment))
 
 
 def rendered(deployment: Deployment, version: str, cloud: Cloud) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.azure.arm import answers, bodies, computes, operations, paging, policies, traffic, versions
 from tests.azure.arm.endpoints import KIND, LIST, ONE, Endpoint, Endpoints, find, identity_of, rendered, require_idle
-from tests.azure.arm.workspaces import Visit, has_pairs, is_arm_id, visit
+from tests.azure.arm.workspaces import Visit, has_pairs, is_arm_id, require_assignable, require_location, visit
 from tests.azure.clock import iso8601
 from tests.azure.messages import Request, Response
 from tests.azure.routing import Params, Room
@@ -29,7 +29,7 @@ def list_endpoints(request: Request, params: Params, cloud: Cloud) -> Response:
     found = visit(request, params, cloud, f"{KIND}/read")
     query = request.query
     listed: list[dict[str, Any]] = []
-    for endpoint in list(cloud.state(Endpoints).of(found.workspace.key)):
+    for endpoint in _ordered(list(cloud.state(Endpoints).of(found.workspace.key)), query.get("orderby", "")):
         endpoint.operation.look(cloud)
         if cloud.state(Endpoints).get(found.workspace.key, endpoint.name) is None:
             continue
@@ -43,6 +43,17 @@ def list_endpoints(request: Request, params: Params, cloud: Cloud) -> Response:
             continue
         listed.append(rendered(endpoint, found.version, cloud))
     return found.reply(found.page(listed, paging.size(request, "count")))
+
+
+def _ordered(listed: list[Endpoint], by: str) -> list[Endpoint]:
+    """By Microsoft's four words; as they were made where none is said."""
+    match by.lower():
+        case "createdatdesc" | "createdatasc":
+            return sorted(listed, key=lambda one: one.created, reverse=by.lower().endswith("desc"))
+        case "updatedatdesc" | "updatedatasc":
+            return sorted(listed, key=lambda one: one.modified, reverse=by.lower().endswith("desc"))
+        case _:
+            return listed
 
 
 @room.get(ONE, api_versions=versions.ENDPOINTS)
@@ -66,6 +77,9 @@ def _checked_new(found: Visit, name: str, properties: dict[str, Any]) -> None:
         text = f"The subscription holds {MAX_PER_SUBSCRIPTION} online endpoints already."
         raise found.bad_request(("InferencingClientCallFailed", text))
     compute = properties.get("compute")
+    if compute is not None and properties["authMode"] == "AADToken":
+        text = "The auth mode AADToken is not supported by Kubernetes online endpoints: use Key or AMLToken."
+        raise found.bad_request(("InvalidProperty", text))
     if compute is not None and (not is_arm_id(compute) or computes.find_by_id(found.cloud, compute) is None):
         raise found.bad_request(("ComputeNotFound", f"The compute '{compute}' was not found in this workspace."))
 
@@ -88,6 +102,8 @@ def put_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     if endpoint is not None:
         endpoint.operation.look(cloud)
         endpoint = state.get(found.workspace.key, name)
+    require_location(found, body, endpoint.said_location if endpoint else None, name)
+    require_assignable(found, f"{KIND}/write", f"{found.workspace.id}/{KIND}/{name}", body)
     if endpoint is None:
         _checked_new(found, name, properties)
         traffic.check(found, properties, (), kubernetes=properties.get("compute") is not None)
@@ -128,6 +144,7 @@ def _create(found: Visit, name: str, body: dict[str, Any]) -> Endpoint:
         workspace=found.workspace.key,
         workspace_id=found.workspace.workspace_id,
         region=found.region,
+        said_location=body["location"],
         id=identifier,
         name=name,
         auth_mode=properties["authMode"],
@@ -170,6 +187,7 @@ def patch_endpoint(request: Request, params: Params, cloud: Cloud) -> Response:
     if refused:
         text = f"Could not find member '{refused[0]}' on an update of an online endpoint (api-version {found.version}): use PUT."
         raise found.bad_request(("InvalidProperty", text))
+    require_assignable(found, f"{KIND}/write", endpoint.id, body)
     require_idle(found, endpoint)
     traffic.check(found, properties, endpoint.deployments, kubernetes=endpoint.is_kubernetes)
     _begin(found, endpoint, "online-endpoint-update", body)

@@ -32,6 +32,8 @@ class Endpoint:
     workspace: Key
     workspace_id: str
     region: str
+    # The location it was made with, as that request wrote it: a later one may name no other.
+    said_location: str
     id: str
     name: str
     auth_mode: str
@@ -72,7 +74,10 @@ class Endpoint:
         return True
 
     def failure(self, cloud: Cloud) -> dict[str, Any] | None:
-        return None
+        if self.compute is None or self.scoring_base or computes.find_by_id(cloud, self.compute) is not None:
+            return None
+        # Detached since the endpoint was asked for.
+        return {"code": "ComputeNotFound", "message": f"The compute '{self.compute}' was not found in this workspace."}
 
     def finished(self, cloud: Cloud, operation: operations.Operation) -> None:
         self.modified = iso8601(cloud.clock)
@@ -111,13 +116,18 @@ class Endpoint:
             if name not in {"AzureAsyncOperationUri", "azureml.onlineendpointid"}
         }
         if properties.get("traffic") is not None:
-            self.traffic = {name: share for name, share in properties["traffic"].items() if share}
+            self.traffic = self._shares(properties["traffic"])
         if properties.get("mirrorTraffic") is not None:
-            self.mirror_traffic = {name: share for name, share in properties["mirrorTraffic"].items() if share}
+            self.mirror_traffic = self._shares(properties["mirrorTraffic"])
         # Enumerations are read without regard to case, and shown as the file spells them.
         self.public_network_access = str(
             properties.get("publicNetworkAccess") or self.public_network_access
         ).capitalize()
+
+    def _shares(self, asked: dict[str, int]) -> dict[str, int]:
+        """By the deployments' own spelling of their names; those without a share are left out."""
+        known = {name: one.name for name, one in self.deployments.items()}
+        return {known.get(name.lower(), name): share for name, share in asked.items() if share}
 
 
 EndpointKey = tuple[Key, str]
@@ -152,16 +162,23 @@ class Endpoints:
 
 
 def identity_of(endpoint: Endpoint | None, asked: dict[str, Any]) -> dict[str, Any]:
-    kind = asked.get("type", "SystemAssigned")
-    seed = hashlib.md5((endpoint.id if endpoint else "").encode()).hexdigest()
-    principal = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-8{seed[17:20]}-{seed[20:]}"
+    kind = asked.get("type") or "SystemAssigned"
+    # As recorded: without one of the system's own, its principal is all zeros.
+    is_own = "systemassigned" in kind.lower().replace(" ", "")
+    principal = _guid(endpoint.id if endpoint else "") if is_own else "00000000-0000-0000-0000-000000000000"
     identity: dict[str, Any] = {"type": kind, "principalId": principal, "tenantId": world.TENANT_ID}
     if asked.get("userAssignedIdentities"):
-        identity["principalId"] = "00000000-0000-0000-0000-000000000000"
         identity["userAssignedIdentities"] = {
-            name: {"principalId": principal, "clientId": principal} for name in asked["userAssignedIdentities"]
+            name: {"principalId": _guid(f"{name}/principal"), "clientId": _guid(f"{name}/client")}
+            for name in asked["userAssignedIdentities"]
         }
     return identity
+
+
+def _guid(of: str) -> str:
+    """The same for the same thing, in every cloud."""
+    seed = hashlib.md5(of.lower().encode()).hexdigest()
+    return f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-8{seed[17:20]}-{seed[20:]}"
 
 
 def rendered(endpoint: Endpoint, version: str, cloud: Cloud) -> dict[str, Any]:

@@ -14,30 +14,43 @@ from tests.azure.routing import Params, Room
 from tests.azure.state import Cloud
 
 _PLACE = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{region}"
-_FAMILIES: dict[str, tuple[str, dict[str, int]]] = {
+# Microsoft's published sizes: cores, memory in GB, GPUs.
+_FAMILIES: dict[str, tuple[str, dict[str, tuple[int, float, int]]]] = {
     "standardDSv2Family": (
         "Standard DSv2 Family Cluster Dedicated vCPUs",
-        {f"Standard_DS{size}_v2": cores for size, cores in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 16))},
+        {f"Standard_DS{size}_v2": (2 ** (size - 1), 3.5 * 2 ** (size - 1), 0) for size in range(1, 6)},
     ),
     "standardFSv2Family": (
         "Standard FSv2 Family Cluster Dedicated vCPUs",
-        {f"Standard_F{cores}s_v2": cores for cores in (2, 4, 8, 16, 32, 48, 64, 72)},
+        {f"Standard_F{cores}s_v2": (cores, cores * 2.0, 0) for cores in (2, 4, 8, 16, 32, 48, 64, 72)},
     ),
     "standardESv3Family": (
         "Standard ESv3 Family Cluster Dedicated vCPUs",
-        {f"Standard_E{cores}s_v3": cores for cores in (2, 4, 8, 16, 32, 48, 64)},
+        {
+            f"Standard_E{cores}s_v3": (cores, 432.0 if cores == 64 else cores * 8.0, 0)
+            for cores in (2, 4, 8, 16, 32, 48, 64)
+        },
     ),
     "standardDASv4Family": (
         "Standard DASv4 Family Cluster Dedicated vCPUs",
-        {f"Standard_D{cores}as_v4": cores for cores in (2, 4, 8, 16, 32, 64, 96)},
+        {f"Standard_D{cores}as_v4": (cores, cores * 4.0, 0) for cores in (2, 4, 8, 16, 32, 48, 64, 96)},
     ),
     "standardNCSv3Family": (
         "Standard NCSv3 Family Cluster Dedicated vCPUs",
-        {"Standard_NC6s_v3": 6, "Standard_NC12s_v3": 12, "Standard_NC24s_v3": 24},
+        {
+            "Standard_NC6s_v3": (6, 112.0, 1),
+            "Standard_NC12s_v3": (12, 224.0, 2),
+            "Standard_NC24s_v3": (24, 448.0, 4),
+        },
     ),
     "standardNCASv3_T4Family": (
         "Standard NCASv3_T4 Family Cluster Dedicated vCPUs",
-        {f"Standard_NC{cores}as_T4_v3": cores for cores in (4, 8, 16, 64)},
+        {
+            "Standard_NC4as_T4_v3": (4, 28.0, 1),
+            "Standard_NC8as_T4_v3": (8, 56.0, 1),
+            "Standard_NC16as_T4_v3": (16, 110.0, 1),
+            "Standard_NC64as_T4_v3": (64, 440.0, 4),
+        },
     ),
 }
 _DEFAULT_LIMIT = 100
@@ -70,7 +83,7 @@ class Quotas:
 
 def size_named(name: str) -> Size | None:
     for family, (_, sizes) in _FAMILIES.items():
-        for known, cores in sizes.items():
+        for known, (cores, _, _) in sizes.items():
             if known.lower() == name.lower():
                 return Size(name=known, family=family, cores=cores)
     return None
@@ -147,15 +160,15 @@ def list_sizes(request: Request, params: Params, cloud: Cloud) -> Response:
             "name": name,
             "family": family,
             "vCPUs": cores,
-            "gpus": 0 if "NC" not in name else max(1, cores // 6),
+            "gpus": gpus,
             "osVhdSizeMB": 1047552,
             "maxResourceVolumeMB": cores * 8192,
-            "memoryGB": cores * 4.0,
+            "memoryGB": memory_gb,
             "lowPriorityCapable": True,
             "premiumIO": True,
             "supportedComputeTypes": ["AmlCompute"],
         }
         for family, (_, sizes) in _FAMILIES.items()
-        for name, cores in sizes.items()
+        for name, (cores, memory_gb, gpus) in sizes.items()
     ]
     return answers.reply({"value": listed}, params["region"])

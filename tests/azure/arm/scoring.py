@@ -250,6 +250,9 @@ def _echoed(request: Request, deployment: Deployment, own: dict[str, str], cloud
         told = {**own, "x-ms-run-fn-exec-ms": "0.345", "x-ms-run-function-failed": "False"}
         kind = request.headers.get("Content-Type", "application/json")
         return Response(body=request.body.read()).with_headers({"Content-Type": kind, **told})
+    if serving.backend is not None and deployment.serving:
+        # After a restart of the emulator, while its services start again.
+        return _said(503, "The deployment has no instance that is ready.", cloud, **own)
     text = (
         f"no serving backend runs {deployment.endpoint}/{deployment.name}: set cloud.live(Serving).backend, or .echoes"
     )
@@ -290,7 +293,9 @@ def _send_copy(request: Request, lease: Lease, path: str, cloud: Cloud) -> None:
 
 def _by_host(params: Params, cloud: Cloud) -> Endpoint | None:
     with cloud.lock:
-        return cloud.state(Endpoints).by_host(params["region"], params["endpoint"])
+        found = cloud.state(Endpoints).by_host(params["region"], params["endpoint"])
+    # One on a cluster has its name there alone.
+    return None if found is None or found.is_kubernetes else found
 
 
 def score(request: Request, params: Params, cloud: Cloud) -> Response:

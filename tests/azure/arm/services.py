@@ -26,14 +26,14 @@ _INSTANCE = (
 )
 
 
-def start(cloud: Cloud, workspace: Workspace, deployment: Deployment) -> None:
-    """Begins to serve what the deployment says, when a backend is there; the operation waits for it."""
+def start(cloud: Cloud, workspace: Workspace, deployment: Deployment) -> str | None:
+    """Begins to serve what the deployment says; the key of the start, or None without a backend."""
     serving = cloud.live(Serving)
     if serving.backend is None:
-        return
+        return None
     key = f"{deployment.id.lower()}#{cloud.new_id()}"
     serving.begin(key, _spec(cloud, workspace, deployment, key))
-    deployment.starting = key
+    return key
 
 
 def _spec(cloud: Cloud, workspace: Workspace, deployment: Deployment, key: str) -> Spec:

@@ -90,7 +90,7 @@ def list_subscriptions(request: Request, params: Params, cloud: Cloud) -> Respon
     seen = [
         _rendered(subscription)
         for subscription in cloud.state(Subscriptions).by_id.values()
-        if any(f"{scope}/".startswith(f"/subscriptions/{subscription.id}/") for scope in held)
+        if any(f"{scope}/".startswith(f"/subscriptions/{subscription.id.lower()}/") for scope in held)
         and subscription.tenant_id == caller.tenant_id
     ]
     # The file requires a nextLink; an empty one ends the list for every client.
@@ -153,6 +153,12 @@ def put_group(request: Request, params: Params, cloud: Cloud) -> Response:
     name = params["resource_group"]
     path = f"/subscriptions/{subscription.id}/resourceGroups/{name}"
     body = policies.applied(cloud, path, bodies.read(request, bodies.TAGGED))
-    is_new = name.lower() not in subscription.groups
-    group = subscription.add_group(name, body.get("location", world.REGION), body.get("tags"))
-    return answers.arm_reply(_group(subscription.id, group), status=201 if is_new else 200)
+    known, said = subscription.groups.get(name.lower()), body.get("location")
+    if not said:
+        raise answers.arm_refusal(400, "LocationRequired", "The location property is required for this definition.")
+    region = said.replace(" ", "").lower()
+    if known is not None and known["location"] != region:
+        text = f"Invalid resource group location '{said}'. The Resource group already exists in location '{known['location']}'."
+        raise answers.arm_refusal(409, "InvalidResourceGroupLocation", text)
+    group = subscription.add_group(name, region, body.get("tags"))
+    return answers.arm_reply(_group(subscription.id, group), status=200 if known else 201)

@@ -11,6 +11,7 @@ from tests.azure.access import ARM, Caller, Denied, require_token
 from tests.azure.arm import answers, operations, paging
 from tests.azure.arm.subscriptions import Subscriptions
 from tests.azure.messages import Refusal, Request, Response
+from tests.azure.roles import Assignments
 from tests.azure.routing import Params
 from tests.azure.state import Cloud
 
@@ -149,7 +150,38 @@ def authorize(request: Request, cloud: Cloud, action: str, scope: str) -> Caller
         raise answers.arm_refusal(denied.status, denied.code, denied.message, headers=extra) from denied
 
 
-def visit(  # what a request asks, and what it may
+_ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+
+
+def require_assignable(found: Visit, action: str, scope: str, body: dict[str, Any]) -> None:
+    """Whoever gives a resource a user-assigned identity must be allowed to, on that identity."""
+    identities = (body.get("identity") or {}).get("userAssignedIdentities") or {}
+    roles = found.cloud.state(Assignments)
+    denied = [one for one in identities if not roles.is_allowed(found.caller.object_id, _ASSIGN, one)]
+    if denied:
+        caller = found.caller
+        raise answers.arm_refusal(
+            403,
+            "LinkedAuthorizationFailed",
+            f"The client '{caller.client_id}' with object id '{caller.object_id}' has permission to perform action '{TYPE}/{action}' on scope '{scope}'; however, it does not have permission to perform action '{_ASSIGN}' on the linked scope(s) '{','.join(denied)}' or the linked scope(s) are invalid.",
+        )
+
+
+def require_location(found: Visit, body: dict[str, Any], held: str | None, name: str) -> None:
+    """A tracked resource says where it is, and stays there."""
+    said = body.get("location")
+    if not said:
+        raise answers.arm_refusal(400, "LocationRequired", "The location property is required for this definition.")
+    if held is not None and _plain(said) != _plain(held):
+        text = f"The resource '{name}' already exists in location '{held}' in resource group '{found.workspace.resource_group}'. A resource with the same name cannot be created in location '{said}'. Please select a new resource name."
+        raise answers.arm_refusal(409, "InvalidResourceLocation", text)
+
+
+def _plain(location: str) -> str:
+    return location.replace(" ", "").lower()
+
+
+def visit(
     request: Request, params: Params, cloud: Cloud, action: str, *, v2: bool = False, provider: str = TYPE
 ) -> Visit:
     """`action` below Microsoft.MachineLearningServices/workspaces, or below `provider`; `v2`: v1LegacyMode forbids it."""

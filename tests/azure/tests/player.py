@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from tests.azure import backends, faults, world
+from tests.azure import backends, faults, roles, world
 from tests.azure.arm import computes, endpoints, workspaces
 from tests.azure.state import Cloud
 from tests.azure.tests import replay
@@ -36,6 +36,9 @@ class Player:
         self.http = http
         self.cloud = cloud
         self.arm = Caller(http)
+        # Recorded callers might use the identities of their subscription, whose name was blanked.
+        blanked = "/subscriptions/00000000-0000-0000-0000-000000000000"
+        cloud.state(roles.Assignments).assign(world.CLIENT_OBJECT_ID, roles.CONTRIBUTOR, blanked)
         self._written: set[str] = set()
         # Recorded operation ids to where the emulator's own are polled.
         self._operations: dict[str, str] = {}

@@ -296,6 +296,29 @@ def test_policy__that_requires_a_tag__denies_what_lacks_it(arm: Caller, cloud: C
     assert arm.put(EP, endpoint_body() | {"tags": {"Owner": "me"}}).status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (EP, endpoint_body()),
+        (BLUE, deployment_body()),
+        ("/computes/aks1", {"location": world.REGION, "properties": {"computeType": "Kubernetes"}}),
+        (f"{world.SUBSCRIPTION_SCOPE}/resourceGroups/rg-new", {"location": world.REGION}),
+    ],
+)
+def test_policy__of_tags__holds_for_every_resource_that_has_them(
+    arm: Caller, cloud: Cloud, path: str, body: dict[str, Any]
+) -> None:
+    if path == BLUE:
+        arm.made(EP, endpoint_body())
+    rules = cloud.state(policies.Policies)
+    rules.required.append("owner")
+    assert _code(arm.put(path, body)) == "RequestDisallowedByPolicy"
+    rules.required.clear()
+    rules.added["cost-center"] = "42"
+    assert arm.put(path, body).status_code == 201
+    assert arm.get(path).json()["tags"] == {"cost-center": "42"}
+
+
 def test_policy__that_adds_a_tag__adds_it(arm: Caller, cloud: Cloud) -> None:
     cloud.state(policies.Policies).added["cost-center"] = "42"
     assert arm.made(EP, endpoint_body())["tags"] == {"cost-center": "42"}

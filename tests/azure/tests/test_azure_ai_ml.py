@@ -202,6 +202,20 @@ def test_kubernetes__attached_cluster__serves_an_endpoint(client: Any, backend: 
     question.write_text("{}", encoding="utf-8")
     answer = json.loads(client.online_endpoints.invoke("churn", request_file=str(question), deployment_name="blue"))
     assert (answer["served_by"], answer["path"]) == ("churn-blue", "/score")
+    assert "served /score" in client.online_deployments.get_logs("blue", "churn", lines=10)
+    before = client.online_endpoints.get_keys("churn")
+    client.online_endpoints.begin_regenerate_keys("churn", key_type="primary").result()
+    assert client.online_endpoints.get_keys("churn").secondary_key == before.secondary_key
+    with pytest.raises(core.HttpResponseError, match="non-zero traffic weight"):
+        client.online_deployments.begin_delete("blue", "churn").result()
+    endpoint = client.online_endpoints.get("churn")
+    endpoint.traffic = {"blue": 0}
+    client.online_endpoints.begin_create_or_update(endpoint).result()
+    client.online_deployments.begin_delete("blue", "churn").result()
+    client.online_endpoints.begin_delete("churn").result()
+    assert (list(client.online_endpoints.list()), backend.running) == ([], 0)
+    client.compute.begin_delete("cluster", action="Detach").result()
+    assert list(client.compute.list()) == []
 
 
 def test_environment__created__comes_back(client: Any) -> None:

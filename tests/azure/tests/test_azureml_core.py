@@ -181,3 +181,58 @@ def test_environment__registered_and_built__succeeds(workspace: Any) -> None:
     assert got.register(workspace).version == "2"
     assert set(Environment.list(workspace)) == {"churn-env"}
     assert registered.build(workspace).wait_for_completion(show_output=False).status == "Succeeded"
+
+
+def test_aks__cluster__is_made_listed_detached_and_deleted(workspace: Any, cloud: Cloud) -> None:
+    config = compute.AksCompute.provisioning_configuration(vm_size="Standard_D3_v2", agent_count=2)
+    made = compute.ComputeTarget.create(workspace, "aks1", config)
+    made.wait_for_completion()
+    assert (made.provisioning_state, made.agent_count, made.agent_vm_size) == ("Succeeded", 2, "Standard_D3_v2")
+    assert compute.AksCompute(workspace, "aks1").cluster_purpose == "FastProd"
+    assert [one.name for one in compute.ComputeTarget.list(workspace)] == ["aks1"]
+    made.delete()
+    with pytest.raises(exceptions.ComputeTargetException, match="ComputeTargetNotFound"):
+        _gone(workspace, "aks1")
+    config = compute.AksCompute.attach_configuration(resource_group=world.RESOURCE_GROUP, cluster_name="aks")
+    attached = compute.ComputeTarget.attach(workspace, "aks2", config)
+    attached.wait_for_completion()
+    assert attached.cluster_resource_id.endswith("/managedClusters/aks")
+    attached.detach()
+    with pytest.raises(exceptions.ComputeTargetException, match="ComputeTargetNotFound"):
+        _gone(workspace, "aks2")
+    assert compute.ComputeTarget.list(workspace) == []
+
+
+def _gone(workspace: Any, name: str) -> None:
+    """The client does not wait for a deletion: its operation is over when this has been asked for twice."""
+    for _ in range(3):
+        compute.AksCompute(workspace, name)
+
+
+def test_aks__endpoint_with_versions__shares_its_traffic_between_them(
+    workspace: Any, model: Any, inference: Any, cluster: Any, cloud: Cloud
+) -> None:
+    cloud.live(Serving).echoes = True
+    config = webservice.AksEndpoint.deploy_configuration(
+        cpu_cores=0.5, memory_gb=1, version_name="blue", traffic_percentile=100, auth_enabled=True
+    )
+    endpoint = Model.deploy(workspace, "churn-ep", [model], inference, config, deployment_target=cluster)
+    endpoint.wait_for_deployment()
+    assert (endpoint.state, list(endpoint.versions)) == ("Healthy", ["blue"])
+    # With cores given the client looks for its own requirements, which an endpoint of its has none of.
+    endpoint.create_version(version_name="green", inference_config=inference, models=[model], traffic_percentile=0)
+    endpoint.wait_for_deployment()
+    endpoint.update_version("green", traffic_percentile=30)
+    endpoint.wait_for_deployment()
+    endpoint.update_deployment_state()
+    shares = {name: version.traffic_percentile for name, version in endpoint.versions.items()}
+    assert shares == {"blue": 100, "green": 30}
+    endpoint.update_version("blue", traffic_percentile=70)
+    endpoint.wait_for_deployment()
+    assert endpoint.run(json.dumps([1])) == [1]
+    endpoint.delete_version("green")
+    endpoint.wait_for_deployment()
+    endpoint.update_deployment_state()
+    assert list(endpoint.versions) == ["blue"]
+    endpoint.delete()
+    assert Webservice.list(workspace) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.azure import aadsts, access, entra, github, jwt, roles, rooms, world
@@ -146,6 +147,49 @@ def _certificate() -> tuple[bytes, bytes]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return certificate.public_bytes(serialization.Encoding.PEM), private
+
+
+def test_certificate__expired__is_refused(directory: entra.Directory, fake_clock: FakeClock) -> None:
+    public, private = _certificate()
+    directory.apps[world.CLIENT_ID].certificates_pem.append(public)
+    fake_clock.advance(2 * 24 * 3600)
+    assert "AADSTS1000502" in _refused(_certificate_credential(public + private))
+
+
+@pytest.mark.parametrize(
+    ("audience", "code"),
+    [
+        (f"https://login.microsoftonline.com/{world.TENANT_ID}/v2.0", None),
+        (f"https://login.microsoftonline.com/{world.TENANT_DOMAIN}/oauth2/v2.0/token", None),
+        ("https://login.microsoftonline.com/common/v2.0", "AADSTS700023"),
+        ("https://example.com", "AADSTS700023"),
+    ],
+)
+def test_certificate__assertion_for_another_realm__is_refused(
+    directory: entra.Directory, http: requests.Session, audience: str, code: str | None
+) -> None:
+    public, private = _certificate()
+    directory.apps[world.CLIENT_ID].certificates_pem.append(public)
+    key = serialization.load_pem_private_key(private, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    thumbprint = x509.load_pem_x509_certificate(public).fingerprint(hashes.SHA256())
+    now_s = int(time.time())
+    claims = {"iss": world.CLIENT_ID, "sub": world.CLIENT_ID, "aud": audience, "nbf": now_s, "exp": now_s + 300}
+    header = {"alg": "RS256", "typ": "JWT", "x5t#S256": jwt.encode_part(thumbprint)}
+    signed = ".".join(jwt.encode_part(json.dumps(part).encode()) for part in (header, claims))
+    signature = jwt.encode_part(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": world.CLIENT_ID,
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": f"{signed}.{signature}",
+        "scope": ARM_SCOPE,
+    }
+    answer = http.post(f"https://{entra.HOST}/{world.TENANT_ID}/oauth2/v2.0/token", data=form, timeout=30)
+    if code is None:
+        assert answer.status_code == 200, answer.text
+    else:
+        assert answer.json()["error_description"].startswith(f"{code}:")
 
 
 def _certificate_credential(pem: bytes) -> Any:
@@ -328,7 +372,9 @@ def test_require_token__role__is_asked_per_action_and_scope(cloud: Cloud, http: 
         (roles.READER, READ, True),
         (roles.READER, "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write", False),
         (roles.DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write", True),
-        (roles.DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/computes/write", True),
+        (roles.DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/computes/read", True),
+        (roles.DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/computes/write", False),
+        (roles.DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/computes/delete", False),
         (roles.DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/write", False),
         (roles.CONTRIBUTOR, "Microsoft.Authorization/roleAssignments/write", False),
         (roles.OWNER, "Microsoft.Authorization/roleAssignments/write", True),
@@ -354,7 +400,7 @@ def test_aadsts__every_known_row__can_be_produced_on_demand(cloud: Cloud, http: 
 
 
 def test_aadsts__as_a_fault__reaches_the_client_by_its_code(cloud: Cloud) -> None:
-    for code in aadsts.KINDS:
-        if aadsts.KINDS[code].status < 500:
+    for code, kind in {**aadsts.KINDS, **aadsts.OF_CERTIFICATES}.items():
+        if kind.status < 500:
             cloud.faults.add(aadsts.on_demand(code), host=entra.HOST, method="POST")
             assert f"AADSTS{code}: " in _refused(_secret_credential())

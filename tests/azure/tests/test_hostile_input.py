@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.azure import backends, storage, world
+from tests.azure import backends, jwt, storage, world
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud
 from tests.azure.tests.caller import ARM, Caller, deployment_body, endpoint_body
@@ -292,7 +292,8 @@ def test_blob__with_queries_and_headers_that_make_no_sense__breaks_nothing(
         ("If-Match", ","),
     ):
         answer = http.get(f"{base}/x?{sas}", headers={name: value}, timeout=30)
-        assert answer.status_code in {200, 206, 400, 412, 416}, name
+        expected = {"Range": {200, 416}, "If-Match": {412}}.get(name, {200})
+        assert answer.status_code in expected, name
     for query, data in (("comp=blocklist", b"<x"), ("comp=block&blockid=%21", b"x"), ("comp=block", b"x")):
         assert http.put(f"{base}/y?{query}&{sas}", data=data, timeout=30).status_code == 400, query
     assert _crashes(cloud) == []
@@ -301,12 +302,15 @@ def test_blob__with_queries_and_headers_that_make_no_sense__breaks_nothing(
 def test_entra__with_a_form_that_makes_no_sense__is_refused_by_its_code(http: requests.Session, cloud: Cloud) -> None:
     url = f"https://login.microsoftonline.com/{world.TENANT_ID}/oauth2/v2.0/token"
     assertion = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "x5t": 7}, {"iss": world.CLIENT_ID, "exp": "x"})]
-    import base64
-
-    broken = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b"s"))
-    odd = [json.dumps(part).encode() for part in ({"alg": 7}, {"iss": [], "sub": {}, "aud": [7], "exp": None})]
-    strange = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*odd, b"s"))
+    heads: list[dict[str, Any]] = [{"alg": "RS256", "x5t": 7}, {"alg": 7}]
+    claims: list[dict[str, Any]] = [
+        {"iss": world.CLIENT_ID, "exp": "x"},
+        {"iss": [], "sub": {}, "aud": [7], "exp": None},
+    ]
+    broken, strange = (
+        ".".join(jwt.encode_part(part) for part in (json.dumps(head).encode(), json.dumps(claim).encode(), b"s"))
+        for head, claim in zip(heads, claims, strict=True)
+    )
     for form in (
         b"\xff\xfe",
         b"grant_type=client_credentials",

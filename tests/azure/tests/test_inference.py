@@ -256,7 +256,10 @@ def test_managed__traffic_shifted_under_load__fails_no_request(
         storage.write(cloud, world.STORAGE_ACCOUNT, storage.BLOB_CONTAINER, f"{name}/score.py", script.encode())
         arm.put(f"/codes/{name}/versions/1", {"properties": {"codeUri": f"{place}/{name}"}}).raise_for_status()
         code = {"codeId": f"{world.WORKSPACE_SCOPE}/codes/{name}/versions/1", "scoringScript": "score.py"}
-        more = {"codeConfiguration": code, "environmentId": f"{world.WORKSPACE_SCOPE}/environments/env/versions/1"}
+        more: dict[str, Any] = {
+            "codeConfiguration": code,
+            "environmentId": f"{world.WORKSPACE_SCOPE}/environments/env/versions/1",
+        }
         _until_over(arm, arm.put(f"{EP}/deployments/{name}", deployment_body(requestSettings=wide, **more)))
 
     arm.made(EP, endpoint_body())
@@ -277,7 +280,7 @@ def test_managed__traffic_shifted_under_load__fails_no_request(
 
 def _until_over(arm: Caller, begun: requests.Response) -> None:
     until = time.monotonic() + 120
-    status = ""
+    status, polled = "", {}
     while status not in {"Succeeded", "Failed"} and time.monotonic() < until:
         polled = arm.http.get(begun.headers["Azure-AsyncOperation"], headers=arm.headers, timeout=30).json()
         status = polled["status"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.azure import faults, wire
-from tests.azure.messages import FileSlice, Headers, Request, Response, Stream
+from tests.azure import faults, trace, wire
+from tests.azure.messages import Body, FileSlice, Headers, Request, Response, Stream
 from tests.azure.routing import Params, Room
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud
@@ -224,6 +224,14 @@ def test_proxy__body_that_is_announced__is_called_for_before_it_is_read(azure: E
     assert told.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
+def test_proxy__target_written_in_full__is_read_as_its_path(azure: Emulator) -> None:
+    told = _raw(
+        azure, b"GET https://echo.test/echo/a/items/b?x=1 HTTP/1.1\r\nHost: echo.test\r\nConnection: close\r\n\r\n"
+    )
+    assert b'"path": "/echo/a/items/b"' in told
+    assert b'"query": {"x": "1"}' in told
+
+
 def test_proxy__several_requests_at_once__are_answered_in_their_order(azure: Emulator) -> None:
     one = b"GET /echo/%d/items/b HTTP/1.1\r\nHost: echo.test\r\n%s\r\n"
     told = _raw(azure, one % (1, b"") + one % (2, b"") + one % (3, b"Connection: TE, Close\r\n"))
@@ -344,6 +352,43 @@ def test_trace__exchange__can_be_asked_for_what_was_sent(azure: Emulator, http: 
     assert exchange.route == f"POST https://echo.test{ECHO_PATH}"
     assert exchange.response_bytes == len(exchange.response_body) > 0
     assert azure.cloud.trace.hosts() == {"echo.test"}
+
+
+def test_proxy__that_cannot_take_a_connection__takes_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short:
+        """A listener that is out of files for a moment."""
+
+        def __init__(self, listener: socket.socket) -> None:
+            self._listener, self._left = listener, 2
+
+        def accept(self) -> object:
+            self._left -= 1
+            if self._left >= 0:
+                raise OSError(24, "Too many open files")
+            return self._listener.accept()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._listener, name)
+
+    azure = Emulator(tmp_path, rooms=[echo])
+    monkeypatch.setattr(azure._proxy, "_listener", Short(azure._proxy._listener))
+    with azure:
+        for name, value in azure.environment().items():
+            monkeypatch.setenv(name, value)
+        assert requests.get("https://echo.test/file", timeout=10).status_code == 200
+
+
+def test_trace__of_more_than_it_keeps__forgets_the_oldest_bodies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "_KEPT_BODIES_BYTES", 1000)
+    kept = trace.Trace()
+    for number in range(10):
+        request = Request(
+            method="PUT", scheme="https", host="h", target=f"/{number}", body=Body(b"x" * 300), number=kept.begin()
+        )
+        kept.answered(kept.asked(request), Response(body=b"y" * 10))
+    exchanges = kept.find()
+    assert [len(one.request_body) for one in exchanges] == [0] * 7 + [300] * 3
+    assert [one.request_bytes for one in exchanges] == [300] * 10
 
 
 def test_command__started_and_stopped__prints_environment_and_keeps_state(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.azure.server import Emulator
 from tests.azure.state import Cloud
 from tests.azure.tests import replay
 from tests.azure.tests.player import Player, is_compared
+from tests.azure.tests.test_replay_data_plane import ROWS
 
 # Where the emulator departs from a recording on purpose; README.md tells why of each.
 EXCUSED: dict[str, tuple[str, ...]] = {}
@@ -52,6 +53,15 @@ def test_samples__each__agree(
     assert not wrong, "\n".join(wrong)
     assert compared >= 36
     assert excused <= 0.05 * compared
+
+
+def test_samples__of_both_planes__are_most_of_all_that_were_recorded(wire: Path) -> None:
+    """Those above are ARM's and the scoring hosts', by `is_compared`; ROWS are the data plane's."""
+    recorded = list(replay.samples(wire))
+    ours = {number for number, exchange in enumerate(recorded) if is_compared(exchange)}
+    assert not ours & set(ROWS)
+    assert len(recorded) == 89
+    assert len(ours | set(ROWS)) >= 60
 
 
 @pytest.mark.parametrize("part", [1, 2])

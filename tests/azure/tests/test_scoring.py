@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.azure import backends, roles, storage, world
-from tests.azure.arm import endpoints, workspaces
+from tests.azure import backends, roles, storage, webservices, world
+from tests.azure.arm import deployments, endpoints, workspaces
 from tests.azure.clock import FakeClock
 from tests.azure.roles import Assignments
 from tests.azure.server import Emulator
@@ -216,6 +217,82 @@ def test_files__of_model_and_code__lie_where_the_backend_looks(arm: Caller, back
     assert "pip" in spec.environment
 
 
+@pytest.mark.parametrize("by_token", [False, True], ids=["sas", "token"])
+def test_code__uploaded_where_azure_says__is_what_the_service_gets(
+    arm: Caller, backend: EchoBackend, cloud: Cloud, by_token: bool
+) -> None:
+    begun = arm.post("/codes/c/versions/1/startPendingUpload", {"pendingUploadType": "TemporaryBlobReference"})
+    place = begun.json()["blobReferenceForConsumption"]
+    headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2023-11-03"}
+    url, _, sas = place["credential"]["sasUri"].partition("?")
+    if by_token:
+        cloud.state(storage.Accounts).by_name[world.STORAGE_ACCOUNT].allows_shared_key = False
+        refused = arm.http.put(f"{url}/src/score.py?{sas}", data=b"x", headers=headers, timeout=30)
+        assert (refused.status_code, refused.headers["x-ms-error-code"]) == (403, "KeyBasedAuthenticationNotPermitted")
+        headers["Authorization"] = f"Bearer {token(arm.http, 'https://storage.azure.com/.default')}"
+        lacking = arm.http.put(f"{url}/src/score.py", data=b"x", headers=headers, timeout=30)
+        assert (lacking.status_code, lacking.headers["x-ms-error-code"]) == (403, "AuthorizationPermissionMismatch")
+        role = roles.STORAGE_BLOB_DATA_CONTRIBUTOR
+        cloud.state(Assignments).assign(world.CLIENT_OBJECT_ID, role, world.RESOURCE_GROUP_SCOPE)
+    target = f"{url}/src/score.py" + ("" if by_token else f"?{sas}")
+    assert arm.http.put(target, data=b"def init(): ...", headers=headers, timeout=30).status_code == 201
+    code = {"properties": {"codeUri": f"{place['blobUri']}/src", "properties": {"hash_sha256": "h"}}}
+    assert arm.put("/codes/c/versions/1", code).status_code == 201
+    assert [one["name"] for one in arm.get("/codes/c/versions?hash=h&hashVersion=202208").json()["value"]] == ["1"]
+    ws = world.WORKSPACE_SCOPE
+    _serve(arm, "blue", codeConfiguration={"codeId": f"{ws}/codes/c/versions/1", "scoringScript": "score.py"})
+    (spec,) = backend.specs
+    assert spec.script_folder is not None
+    assert (spec.script_folder / "score.py").read_bytes() == b"def init(): ..."
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "azureml://jobs/run_1/outputs/artifacts/paths/model",
+        "azureml://jobs/run_1/outputs/artifacts/model",
+        "runs:/run_1/model",
+        "azureml://datastores/workspaceartifactstore/paths/ExperimentRun/dcid.run_1/model",
+        (
+            f"azureml://subscriptions/{world.SUBSCRIPTION_ID}/resourcegroups/{world.RESOURCE_GROUP}/workspaces/"
+            f"{world.WORKSPACE}/datastores/workspaceartifactstore/paths/ExperimentRun/dcid.run_1/model"
+        ),
+    ],
+)
+def test_model__by_every_spelling_of_its_place__is_what_the_service_gets(
+    arm: Caller, backend: EchoBackend, cloud: Cloud, uri: str
+) -> None:
+    place = "ExperimentRun/dcid.run_1/model"
+    for name, content in (
+        ("MLmodel", b"flavors: {python_function: {loader_module: x}}"),
+        ("data/model.pkl", b"weights"),
+    ):
+        storage.write(cloud, world.STORAGE_ACCOUNT, storage.ARTIFACT_CONTAINER, f"{place}/{name}", content)
+    made = arm.put("/models/m/versions/1", {"properties": {"modelUri": uri, "modelType": "mlflow_model"}})
+    assert made.status_code == 201
+    assert made.json()["properties"]["modelUri"].endswith(f"/datastores/workspaceartifactstore/paths/{place}")
+    assert "python_function" in made.json()["properties"]["flavors"]
+    _serve(arm, "blue", model=f"{world.WORKSPACE_SCOPE}/models/m/versions/1")
+    (spec,) = backend.specs
+    assert spec.model_folder is not None
+    assert [path.read_bytes() for path in spec.model_folder.rglob("model.pkl")] == [b"weights"]
+
+
+def test_files__whose_names_lead_out_of_their_folder__stay_in_it(
+    arm: Caller, backend: EchoBackend, cloud: Cloud, azure: Emulator
+) -> None:
+    account, container = world.STORAGE_ACCOUNT, storage.BLOB_CONTAINER
+    for name in ("model/../../../../outside-1", "model/ok", "model/..", "model//../outside-2"):
+        storage.write(cloud, account, container, name, b"x")
+    arm.put("/models/m/versions/1", {"properties": {"modelUri": "azureml://datastores/workspaceblobstore/paths/model"}})
+    _serve(arm, "blue", model=f"{world.WORKSPACE_SCOPE}/models/m/versions/1")
+    (spec,) = backend.specs
+    assert spec.model_folder is not None
+    inside = {path.name for path in spec.model_folder.rglob("*") if path.is_file()}
+    assert inside >= {"ok", "outside-1", "outside-2"}
+    assert [path for path in azure.folder.rglob("outside-*") if spec.model_folder not in path.parents] == []
+
+
 def test_reset__stops_every_service(arm: Caller, backend: EchoBackend, azure: Emulator) -> None:
     _serve(arm, "blue", "green")
     assert backend.running == 2
@@ -257,3 +334,29 @@ def test_state__of_a_cloud_that_ran__is_saved_and_taken_up(arm: Caller, azure: E
     assert cloud.load()
     assert arm.get(EP).json()["properties"]["traffic"] == {"blue": 100}
     assert cloud.state(workspaces.Workspaces).default.name == world.WORKSPACE
+
+
+def test_services__of_a_state_that_is_taken_up__serve_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command does it: the second emulator has the first one's folder, and none of its processes."""
+    answers: list[requests.Response] = []
+    for number in range(2):
+        backend = EchoBackend()
+        with Emulator(tmp_path / "state") as azure, requests.Session() as http:
+            for name, value in azure.environment().items():
+                monkeypatch.setenv(name, value)
+            azure.cloud.load()
+            azure.cloud.live(backends.Serving).backend = backend
+            arm = Caller(http)
+            if number == 0:
+                _serve(arm, "blue")
+            deployments.resume(azure.cloud)
+            webservices.resume(azure.cloud)
+            key = arm.post(f"{EP}/listKeys").json()["primaryKey"]
+            for _ in range(100):
+                answers.append(_score(http, key))
+                if answers[-1].status_code != 503:
+                    break
+            azure.cloud.save()
+            backend.close()
+    assert answers[-1].status_code == 200
+    assert answers[-1].json()["served_by"] == "churn-blue"

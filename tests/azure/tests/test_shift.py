@@ -207,7 +207,7 @@ def _loaded(key: str, host: str, clients: int, *, path: str = "/score") -> Count
 def test_load__of_an_echo_that_takes_time__is_what_the_instances_carry(
     arm: Caller, cloud: Cloud, instances: int
 ) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     arm.made(EP, endpoint_body())
     arm.made(f"{EP}/deployments/blue", deployment_body(capacity=instances))
     arm.made(EP, endpoint_body(traffic={"blue": 100}))
@@ -216,7 +216,7 @@ def test_load__of_an_echo_that_takes_time__is_what_the_instances_carry(
 
 
 def test_load__while_instances_are_added__is_what_those_carry_that_run(arm: Caller, cloud: Cloud) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     arm.made(EP, endpoint_body())
     arm.made(f"{EP}/deployments/blue", deployment_body())
     arm.made(EP, endpoint_body(traffic={"blue": 100}))
@@ -246,7 +246,7 @@ def _kubernetes(arm: Caller, **properties: Any) -> tuple[str, str]:
 
 
 def test_load__on_kubernetes__is_what_its_most_instances_carry(arm: Caller, cloud: Cloud) -> None:
-    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 1.0
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
     scale = {"scaleType": "TargetUtilization", "minInstances": 1, "maxInstances": 2}
     base, key = _kubernetes(arm, scaleSettings=scale)
     assert _loaded(key, base, 6) == {200: 4, 503: 2}
@@ -306,3 +306,69 @@ def test_mirrored_request__reaches_the_other_deployment_whole(arm: Caller, backe
     for _ in range(10):
         assert _loaded(key, f"https://{HOST}", 1) == {200: 1}
     _await(lambda: Counter(backend.served) == {"churn-blue": 10, "churn-green": 5})
+
+
+def test_load__of_a_service_on_aks__is_what_its_running_replicas_carry(
+    client: requests.Session, model: str, cluster: str, cloud: Cloud
+) -> None:
+    cloud.live(backends.Serving).echoes, cloud.live(backends.Serving).echo_takes_s = True, 2.5
+    services = test_mms_errors.MMS + "/services"
+    image = {"driverProgram": "d", "assets": [], "modelIds": [model], "environment": {"name": "e"}}
+    body = {"name": "churn-svc", "computeType": "AKS", "computeName": cluster, "environmentImageRequest": image}
+    scale = {"numReplicas": 2, "autoScaler": {"autoscaleEnabled": False}, "keys": {"primaryKey": "k"}}
+    _until_over(client, client.post(services, json=body | scale))
+    base = client.get(f"{services}/churn-svc").json()["scoringUri"].removesuffix("/score")
+    assert _loaded("k", base, 5) == {200: 2, 503: 3}
+    more = [{"op": "replace", "path": "/numReplicas", "value": 5}]
+    scaling = client.patch(f"{services}/churn-svc", json=more)
+    assert _loaded("k", base, 5) == {200: 2, 503: 3}
+    _until_over(client, scaling)
+    assert _loaded("k", base, 5) == {200: 5}
+
+
+def test_deployment__that_traffic_comes_back_to_while_it_goes__stays(arm: Caller, cloud: Cloud) -> None:
+    cloud.live(backends.Serving).echoes = True
+    arm.made(EP, endpoint_body())
+    arm.made(f"{EP}/deployments/blue", deployment_body())
+    cloud.scripts.add("online-deployment-delete", after_polls(5, "Deleting", "Succeeded"))
+    deleting = arm.delete(f"{EP}/deployments/blue")
+    assert deleting.status_code == 202
+    arm.made(EP, endpoint_body(traffic={"BLUE": 100}))
+    assert "Current traffic [100]" in arm.settle(deleting)["error"]["message"]
+    assert arm.get(f"{EP}/deployments/blue").json()["properties"]["provisioningState"] == "Succeeded"
+    assert arm.get(EP).json()["properties"]["traffic"] == {"blue": 100}
+    key = arm.post(f"{EP}/listKeys").json()["primaryKey"]
+    assert _loaded(key, f"https://{HOST}", 1) == {200: 1}
+
+
+def test_endpoint__whose_cluster_is_detached_meanwhile__fails(arm: Caller, cloud: Cloud) -> None:
+    body = {"location": world.REGION, "properties": {"computeType": "Kubernetes", "resourceId": AKS}}
+    arm.made("/computes/aks1", body)
+    cloud.scripts.add("online-endpoint-create", after_polls(9, "Creating", "Succeeded"))
+    begun = arm.put(EP, endpoint_body(compute=f"{world.WORKSPACE_SCOPE}/computes/aks1"))
+    arm.settle(arm.delete("/computes/aks1?underlyingResourceAction=Detach"))
+    assert arm.settle(begun)["error"]["code"] == "ComputeNotFound"
+
+
+def test_endpoint__on_a_cluster__is_not_called_by_a_managed_ones_name(arm: Caller, cloud: Cloud) -> None:
+    cloud.live(backends.Serving).echoes = True
+    base, key = _kubernetes(arm)
+    assert _loaded(key, base, 1) == {200: 1}
+    assert _loaded(key, f"https://{HOST}", 1) == {404: 1}
+
+
+def test_endpoint__on_a_cluster__takes_keys_and_tokens_of_azure_ml_alone(arm: Caller, cloud: Cloud) -> None:
+    cloud.live(backends.Serving).echoes = True
+    _kubernetes(arm)
+    compute = f"{world.WORKSPACE_SCOPE}/computes/aks1"
+    refused = arm.put("/onlineEndpoints/other", endpoint_body(compute=compute, authMode="AADToken"))
+    assert refused.status_code == 400
+    assert "AADToken is not supported" in refused.json()["error"]["details"][0]["message"]
+    made = arm.made("/onlineEndpoints/other", endpoint_body(compute=compute, authMode="AMLToken"))
+    given = {"endpointComputeType": "Kubernetes", "instanceType": "defaultinstancetype"}
+    arm.made("/onlineEndpoints/other/deployments/blue", {"location": world.REGION, "properties": given})
+    arm.made("/onlineEndpoints/other", endpoint_body(compute=compute, authMode="AMLToken", traffic={"blue": 100}))
+    token = arm.post("/onlineEndpoints/other/token").json()["accessToken"]
+    base = made["properties"]["scoringUri"].removesuffix("/score")
+    assert _loaded(token, base, 1) == {200: 1}
+    assert _loaded("wrong", base, 1) == {401: 1}

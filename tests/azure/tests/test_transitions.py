@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,12 @@ def test_cloud__saved_and_loaded__has_its_rooms_state_and_keys(tmp_path: Path) -
 
 def test_cloud__nothing_saved__says_so(tmp_path: Path) -> None:
     assert not Cloud(tmp_path).load()
+
+
+def test_cloud__saved_by_another_version__is_not_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "state.pickle").write_bytes(pickle.dumps({"states": {}, "keys": {}}))
+    with pytest.raises(ValueError, match="another version of the emulator"):
+        Cloud(tmp_path).load()
 
 
 def test_cloud__reset__closes_what_lives(tmp_path: Path) -> None:
