@@ -15,7 +15,7 @@ from mlaz_ci.adapters.azure_arm.logs import Logs
 from mlaz_ci.adapters.azure_arm.making import Making
 from mlaz_ci.adapters.azure_arm.premises import Inspection
 from mlaz_ci.adapters.azure_arm.registration import Registration
-from mlaz_ci.adapters.azure_arm.rollout import Rollout
+from mlaz_ci.adapters.azure_arm.rollout import Rollout, is_deploy
 from mlaz_ci.adapters.azure_arm.scoring import Scoring
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.models import (
@@ -49,7 +49,7 @@ class OnlineEndpoints:
         self._assets = Assets(door, platform)
         self._registration = Registration(door, platform)
         insights = Insights(door, platform)
-        self._rollout = Rollout(self._gateway, insights, request.command)
+        self._rollout = Rollout(self._gateway, insights, request)
         self._making = Making(self._gateway, self._assets, self._registration, insights, request)
         self._scoring = Scoring(self._gateway)
         self._logs = Logs(self._gateway)
@@ -131,7 +131,7 @@ class OnlineEndpoints:
     def _level(self, service_name: str, deployment_name: str) -> seen.Deployment | None:
         """Before its first share of the traffic, whatever share that is. None where it is gone, which the next read tells."""
         own = self._gateway.known_deployment(service_name, deployment_name)
-        if own is not None and self._request.command is Command.DEPLOY:
+        if own is not None and is_deploy(self._request):
             self._making.level(own)
         return own
 

@@ -20,21 +20,21 @@ from mlaz_ci.adapters.azure_arm.seen import (
 from mlaz_ci.adapters.azure_arm.shares import with_share, without
 from mlaz_ci.adapters.azure_arm.traffic import Shares, Traffic, check_healthy, check_not_superseded, present
 from mlaz_ci.errors import MlazError, ServiceBusy
-from mlaz_ci.models import Command, ServiceState
+from mlaz_ci.models import Command, Request, ServiceState
 
 # After the deadline something must still be taken back: a minute for each of the operations that it takes.
 _GRACE_S: Final = 180.0
 
 
 class Rollout:
-    def __init__(self, gateway: Gateway, insights: Insights, command: Command) -> None:
+    def __init__(self, gateway: Gateway, insights: Insights, request: Request) -> None:
         self._gateway = gateway
         self._insights = insights
         self._traffic = Traffic(gateway)
         # A rollback goes to an older deployment on purpose; a deploy never does.
-        self._newest_wins = command is Command.DEPLOY
+        self._newest_wins = is_deploy(request)
         # These leave somebody serving; a cleanup, or a canary's end, takes away what it was told to.
-        self._leaves_heir = command in {Command.DEPLOY, Command.PROMOTE, Command.ROLLBACK}
+        self._leaves_heir = self._newest_wins or request.command in {Command.PROMOTE, Command.ROLLBACK}
 
     def shift(self, service_name: str, name: str) -> None:
         """All traffic to `name`, when it is as large as what serves. Raises ServiceBusy where a newer one serves already."""
@@ -180,6 +180,12 @@ class Rollout:
             return going.tags.get(SERVED_BEFORE)
         of_owner = [each for each in able if each.stamp.owner == going.stamp.owner and each.is_newer_than(going)]
         return max(of_owner, key=lambda each: (each.created_at, each.name)).name if of_owner else None
+
+
+def is_deploy(request: Request) -> bool:
+    """A deploy, or the `status` that takes one to its end."""
+    is_end = request.command is Command.STATUS and request.wait and "wait" in request.given
+    return request.command is Command.DEPLOY or is_end
 
 
 class _TooSmall(Exception):

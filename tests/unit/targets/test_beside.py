@@ -38,22 +38,27 @@ def test_plan_deploy__nothing_there__creates_at_once_verifies_and_shifts() -> No
     first, *rest = described(plan.steps)
     assert first.startswith('at once: create the endpoint "churn"; register the model')
     assert "build the environment" in first
+    assert first.endswith("; upload the scoring script, unless it is there")
     assert rest == [
         'start deployment "g2" of service "churn", without traffic',
         'wait until deployment "g2" is healthy',
         'smoke-test deployment "g2" with the model\'s input example (required)',
         'give all traffic of service "churn" to deployment "g2"',
+        "remove what another run began before this one, if any did",
     ]
-    assert described(plan.undo) == ['stop and delete service "churn" with its deployments']
+    assert described(plan.undo) == [
+        'drain and stop deployment "g2", remove its files',
+        'delete service "churn" if no deployment is in it',
+    ]
     assert plan.done is Status.HEALTHY
 
 
 def test_plan_deploy__another_serves__retires_it_after_the_shift_or_keeps_it() -> None:
     plan = managed.plan_deploy(samples.request(), SPEC, Snapshot(service=SERVING), SMOKE)
-    assert described(plan.steps)[-1] == 'drain and stop deployment "g1", remove its files'
+    assert described(plan.steps)[-1] == 'drain and remove deployment "g1"'
     assert described(plan.undo) == ['drain and stop deployment "g2", remove its files']
     kept = managed.plan_deploy(samples.request(keep_previous=True), SPEC, Snapshot(service=SERVING), SMOKE)
-    assert described(kept.steps)[-1] == 'drain and stop deployment "g1", keep its files for a rollback'
+    assert described(kept.steps)[-1] == 'keep deployment "g1" without traffic, for a rollback'
 
 
 def test_plan_deploy__canary__stops_at_its_share() -> None:
@@ -83,7 +88,10 @@ def test_plan_deploy__endpoint_of_others__needs_existing_or_take_over_and_keeps_
         managed.plan_deploy(samples.request(), SPEC, Snapshot(service=theirs), SMOKE)
     existing = samples.request(endpoint=EndpointUse.EXISTING)
     plan = managed.plan_deploy(existing, SPEC, Snapshot(service=theirs), SMOKE)
-    assert described(plan.steps)[-1] == 'give all traffic of service "churn" to deployment "g2"'
+    assert described(plan.steps)[-2:] == [
+        'give all traffic of service "churn" to deployment "g2"',
+        "remove what another run began before this one, if any did",
+    ]
     with pytest.raises(ServiceNotFound):
         managed.plan_deploy(existing, SPEC, Snapshot(), SMOKE)
 
@@ -120,7 +128,10 @@ def test_plan_cleanup__ours_absent_and_existing__deletes_no_more_than_ours() -> 
 def test_plan_rollback__kept_deployment__is_verified_and_shifted_to() -> None:
     there = replace(CANARY, live="g2", previous="g1", traffic={"g2": 100})
     plan = beside.plan_rollback(samples.request(), Snapshot(service=there), SMOKE)
-    assert described(plan.steps)[-1] == 'give all traffic of service "churn" to deployment "g1"'
+    assert described(plan.steps)[-2:] == [
+        'give all traffic of service "churn" to deployment "g1"',
+        'drain and stop deployment "g2", keep its files for a rollback',
+    ]
     assert plan.done is Status.ROLLED_BACK
     with pytest.raises(NothingToRollBackTo):
         beside.plan_rollback(samples.request(), Snapshot(service=SERVING), SMOKE)
@@ -132,7 +143,7 @@ def test_plan_promote__canary__gets_all_and_the_old_goes() -> None:
     plan = beside.plan_promote(samples.request(expect_model_version="2"), Snapshot(service=CANARY))
     assert described(plan.steps) == [
         'give all traffic of service "churn" to deployment "g2"',
-        'drain and stop deployment "g1", remove its files',
+        'drain and remove deployment "g1"',
     ]
     assert plan.done is Status.PROMOTED
 
