@@ -12,9 +12,10 @@ from mlaz_ci.errors import (
     NoCanary,
     NothingToRollBackTo,
     NotOurs,
+    RecreateNotAllowed,
     ServiceNotFound,
 )
-from mlaz_ci.models import AzureShape, EndpointUse, OnFailure, ScoreRequest, Snapshot, Status, Strategy
+from mlaz_ci.models import AzureShape, EndpointUse, OnFailure, ScoreRequest, ServiceState, Snapshot, Status, Strategy
 from mlaz_ci.targets import beside, kubernetes, managed
 from tests import samples
 
@@ -162,3 +163,93 @@ def test_plan_reject__canary__goes() -> None:
     plan = beside.plan_reject(samples.request(), Snapshot(service=CANARY))
     assert described(plan.steps) == ['drain and stop deployment "g2", remove its files']
     assert (plan.done, plan.deployment_name) == (Status.REJECTED, "g1")
+
+
+BEGUN = samples.deployment("g2-1f0a", spec_hash=SPEC.spec_hash, created_at=datetime(2026, 2, 1, tzinfo=UTC))
+
+
+def with_begun(**changes: object) -> Snapshot:
+    return Snapshot(service=replace(SERVING, deployments=(OLD, replace(BEGUN, **changes))))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", [ServiceState.UPDATING, ServiceState.HEALTHY])
+def test_plan_deploy__an_earlier_run_had_begun_the_same__is_taken_up(state: ServiceState) -> None:
+    plan = managed.plan_deploy(samples.request(), SPEC, with_begun(state=state), SMOKE)
+    assert described(plan.steps)[0] == 'wait until deployment "g2-1f0a" is healthy'
+    assert described(plan.steps)[-1] == 'drain and remove deployment "g1"'
+    assert plan.deployment_name == "g2-1f0a"
+
+
+def test_plan_deploy__what_an_earlier_run_had_begun_failed__is_made_anew_and_taken_away() -> None:
+    spec = replace(SPEC, deployment_name="g3")
+    plan = managed.plan_deploy(samples.request(), spec, with_begun(state=ServiceState.FAILED), SMOKE)
+    assert 'start deployment "g3" of service "churn", without traffic' in described(plan.steps)
+    assert described(plan.steps)[-1] == 'drain and remove deployment "g1", "g2-1f0a"'
+
+
+def test_plan_deploy__a_run_died_after_its_shift__its_old_one_goes_but_a_kept_or_newer_one_stays() -> None:
+    live = replace(BEGUN, name="g2")
+    shifted = replace(SERVING, live="g2", traffic={"g2": 100}, deployments=(OLD, live))
+    plan = managed.plan_deploy(samples.request(), SPEC, Snapshot(service=shifted), SMOKE)
+    assert described(plan.steps)[-1] == 'drain and remove deployment "g1"'
+    kept = replace(shifted, previous="g1")
+    assert managed.plan_deploy(samples.request(), SPEC, Snapshot(service=kept), SMOKE).done is Status.UNCHANGED
+    newer = samples.deployment("g3", created_at=datetime(2026, 3, 1, tzinfo=UTC))
+    at_work = replace(shifted, deployments=(live, newer))
+    assert managed.plan_deploy(samples.request(), SPEC, Snapshot(service=at_work), SMOKE).done is Status.UNCHANGED
+
+
+def test_deployment_name__of_two_runs_at_once__differs_and_of_the_same_run_does_not() -> None:
+    one, other = samples.request(origin={"run": "1"}), samples.request(origin={"run": "2"})
+    there = Snapshot(service=SERVING)
+    assert managed.deployment_name(one, there) == managed.deployment_name(one, there)
+    assert managed.deployment_name(one, there) != managed.deployment_name(other, there)
+    assert managed.deployment_name(one, there).startswith("g2-")
+    assert managed.deployment_name(samples.request(deployment_name="blue"), there) == "blue"
+    assert managed.deployment_name(samples.request(strategy=Strategy.IN_PLACE), there) == "g1"
+
+
+def test_plan_deploy__in_place__says_that_users_come_first_and_puts_back() -> None:
+    spec = replace(SPEC, deployment_name="g1")
+    plan = managed.plan_deploy(samples.request(strategy=Strategy.IN_PLACE), spec, Snapshot(service=SERVING), SMOKE)
+    assert 'update service "churn" in place to deployment "g1"' in described(plan.steps)
+    assert described(plan.undo)[0] == 'put deployment "g1" of service "churn" back in place'
+    assert "before it can be smoke-tested" in plan.notes[0]
+    theirs = replace(SERVING, deployments=(replace(OLD, is_ours=False),))
+    with pytest.raises(NotOurs):
+        managed.plan_deploy(samples.request(strategy=Strategy.IN_PLACE), spec, Snapshot(service=theirs), SMOKE)
+
+
+def test_plan_deploy__recreate__needs_consent_and_takes_the_old_one_first() -> None:
+    with pytest.raises(RecreateNotAllowed):
+        managed.plan_deploy(samples.request(strategy=Strategy.RECREATE), SPEC, Snapshot(service=SERVING), SMOKE)
+    request = samples.request(strategy=Strategy.RECREATE, allow_recreate=True)
+    steps = described(managed.plan_deploy(request, SPEC, Snapshot(service=SERVING), SMOKE).steps)
+    assert steps[1:3] == [
+        'drain and stop deployment "g1", remove its files',
+        'start deployment "g2" of service "churn", without traffic',
+    ]
+
+
+def test_plan_deploy__no_code_and_a_given_environment__make_less() -> None:
+    no_code = replace(SPEC, shape=AzureShape(raw={"serving": "no-code"}))
+    first = managed.plan_deploy(samples.request(), no_code, Snapshot(), SMOKE).steps[0].describe()
+    assert "build the environment" not in first
+    assert "upload the scoring script" not in first
+    given = replace(SPEC, environment="curated:3")
+    first = managed.plan_deploy(samples.request(), given, Snapshot(), SMOKE).steps[0].describe()
+    assert "build the environment" not in first
+    assert "upload the scoring script" in first
+
+
+def test_plan_deploy__endpoint_that_failed_before_it_served__is_made_anew() -> None:
+    failed = replace(SERVING, state=ServiceState.FAILED, live=None, deployments=(), traffic={})
+    steps = described(managed.plan_deploy(samples.request(), SPEC, Snapshot(service=failed), SMOKE).steps)
+    assert steps[0] == 'stop and delete service "churn" with its deployments'
+    assert steps[1].startswith('at once: create the endpoint "churn"')
+
+
+def test_plan_deploy__kubernetes_names_too_long_together__are_refused() -> None:
+    spec = replace(SPEC, service_name="c" * 32, deployment_name="d" * 31)
+    with pytest.raises(InvalidInput, match="63 characters together"):
+        kubernetes.plan_deploy(samples.request(), spec, Snapshot(service=SERVING), SMOKE)
