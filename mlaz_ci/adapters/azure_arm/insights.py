@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from mlaz_ci.adapters.azure_arm.seen import AUTOSCALE, Deployment
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
-from mlaz_ci.errors import MlazError
+from mlaz_ci.errors import MlazError, RoleMissing
 from mlaz_ci.models import Severity
 from mlaz_ci.ports import Platform
 from mlaz_ci.serving.stamp import MANAGED_BY, OURSELVES
@@ -61,7 +61,12 @@ class Insights:
         What cannot be copied is told and stops nothing, but rules: without them the new side could be the smaller one.
         """
         self._copy_diagnostics(old, new)
-        rules = self.rules_of(old) if with_rules else None
+        try:
+            rules = self.rules_of(old) if with_rules else None
+        except RoleMissing as error:
+            # Azure Machine Learning's own roles reach no further than the workspace: nothing to warn of at every deploy.
+            self._platform.info(f'{error.what} Autoscale rules that stand on "{old.name}" are not taken over.')
+            return False
         if rules is None:
             return False
         self.write_rules(new, {key: value for key, value in rules.items() if value is not None}, name)
@@ -80,6 +85,8 @@ class Insights:
                     api_version=_DIAGNOSTICS_VERSION,
                     body={"properties": properties},
                 )
+        except RoleMissing as error:
+            self._platform.info(f'{error.what} Diagnostic settings that stand on "{old.name}" are not taken over.')
         except MlazError as error:
             self._platform.annotate(
                 Severity.WARNING,

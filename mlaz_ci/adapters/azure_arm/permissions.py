@@ -11,7 +11,6 @@ _WORKSPACE: Final = "Microsoft.MachineLearningServices/workspaces"
 NEEDED: Final = tuple(
     f"{_WORKSPACE}/{each}"
     for each in (
-        "read",
         "models/versions/write",
         "environments/versions/write",
         "codes/versions/write",
