@@ -43,13 +43,7 @@ _IDENTITY: Final[Fields] = {
     "type": ("None", "SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned"),
     "userAssignedIdentities": Each({}),
 }
-_SKU: Final[Fields] = {
-    "name": Kind.TEXT,
-    "tier": ("Free", "Basic", "Standard", "Premium"),
-    "size": Kind.TEXT,
-    "family": Kind.TEXT,
-    "capacity": Kind.INTEGER,
-}
+_SKU: Final[Fields] = {"name": Kind.TEXT, "capacity": Kind.INTEGER}
 _PROBE: Final[Fields] = {
     "failureThreshold": Kind.INTEGER,
     "successThreshold": Kind.INTEGER,
@@ -114,10 +108,10 @@ KUBERNETES_PROPERTIES: Final[Fields] = {
         "containerResourceLimits": _RESOURCES,
     },
 }
+# `kind` and the rest of `sku` may be written too, but no recorded client ever does: they are Azure's own to say.
 _TRACKED: Final[Fields] = {
     "location": Kind.TEXT,
     "tags": Kind.MAP,
-    "kind": Kind.TEXT,
     "identity": _IDENTITY,
     "sku": _SKU,
 }
