@@ -18,6 +18,7 @@ from mlaz_ci.serving.lock import render_conda
 from mlaz_ci.serving.stamp import MANAGED_BY, OURSELVES
 
 _VERSION: Final = "1"
+_FOLDER: Final = "code"
 _TAGS: Final = {MANAGED_BY: OURSELVES}
 
 
@@ -91,9 +92,9 @@ class Assets:
             place = Place(self._door.wire, self._platform, pending.object)
             for path, text in files.items():
                 content = text.encode()
-                place.upload(path, iter([content]), len(content), lambda _: None)
+                place.upload(f"{_FOLDER}/{path}", iter([content]), len(content), lambda _: None)
             # Last: a code asset that is there is whole.
-            self._put(below, {"codeUri": place.uri, "tags": _TAGS}, doing=f"register the code {name}")
+            self._put(below, {"codeUri": f"{place.uri}/{_FOLDER}", "tags": _TAGS}, doing=f"register the code {name}")
 
     def _ensure(self, below: str, properties: Mapping[str, Any], *, doing: str) -> None:
         if not self._is_there(below, doing=doing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -218,6 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         house = self.server.house
+        time.sleep(house.takes_s)
         body = json.dumps({"model": self.server.marker}).encode()
         self.send_response(house.statuses.get(self.server.marker, 200))
         self.send_header("x-mlaz-spec", self.server.spec.variables.get("MLAZ_SPEC", ""))
@@ -263,6 +265,7 @@ class House:
     """A serving backend: each service answers with its model's `marker` and the spec it was given. `statuses` by marker."""
 
     statuses: dict[str, int] = field(default_factory=dict)
+    takes_s: float = 0.0
     crashing: set[str] = field(default_factory=set)
     specs: list[Spec] = field(default_factory=list)
 
