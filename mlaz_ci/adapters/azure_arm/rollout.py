@@ -21,6 +21,7 @@ from mlaz_ci.adapters.azure_arm.shares import with_share, without
 from mlaz_ci.adapters.azure_arm.traffic import Shares, Traffic, check_healthy, check_not_superseded, present
 from mlaz_ci.errors import MlazError, ServiceBusy
 from mlaz_ci.models import Command, Request, ServiceState
+from mlaz_ci.serving.stamp import MANAGED_BY, OURSELVES, OWNER
 
 # After the deadline something must still be taken back: a minute for each of the operations that it takes.
 _GRACE_S: Final = 180.0
@@ -30,7 +31,8 @@ class Rollout:
     def __init__(self, gateway: Gateway, insights: Insights, request: Request) -> None:
         self._gateway = gateway
         self._insights = insights
-        self._traffic = Traffic(gateway)
+        is_taken = request.take_over is not None and request.take_over == request.service_name
+        self._traffic = Traffic(gateway, {MANAGED_BY: OURSELVES, OWNER: request.owner} if is_taken else {})
         # A rollback goes to an older deployment on purpose; a deploy never does.
         self._newest_wins = is_deploy(request)
         # These leave somebody serving; a cleanup, or a canary's end, takes away what it was told to.

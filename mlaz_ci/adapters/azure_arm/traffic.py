@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlaz_ci.adapters.azure_arm.bodies import endpoint_again, replaced
+from mlaz_ci.adapters.azure_arm.bodies import endpoint_again, merged, replaced
 from mlaz_ci.adapters.azure_arm.gateway import Gateway
 from mlaz_ci.adapters.azure_arm.seen import Deployment, Endpoint
 from mlaz_ci.errors import RefusedByAzure, ServiceBusy, ServiceNotFound
@@ -30,8 +30,10 @@ Decide = Callable[[Endpoint, Sequence[Deployment]], Shares]
 
 
 class Traffic:
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, marks: Mapping[str, str]) -> None:
+        """`marks` are tags that every write adds: those of an owner that takes an endpoint over, else none."""
         self._gateway = gateway
+        self._marks = marks
         self.listed: dict[str, tuple[Deployment, ...]] = {}
         """The deployments of an endpoint as they were read for the last decision."""
 
@@ -58,6 +60,8 @@ class Traffic:
         body = replaced(endpoint_again(endpoint), "traffic", wanted.live)
         if wanted.mirrored or endpoint.mirrored:
             body = replaced(body, "mirrorTraffic", wanted.mirrored)
+        if self._marks:
+            body = merged(body, {"tags": self._marks})
         try:
             self._gateway.put_endpoint(endpoint.name, body)
         except ServiceBusy:

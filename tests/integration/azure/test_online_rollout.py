@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 
 from mlaz_ci.errors import (
+    AzureFailed,
+    AzureUnreachable,
     ContainerCrashed,
+    ImageBuildFailed,
+    MlazError,
     ModelVersionNotExpected,
+    NetworkNotReady,
     NoCanary,
+    NotFound,
     NothingToRollBackTo,
     NotOurs,
+    QuotaExceeded,
     RecreateNotAllowed,
+    RefusedByAzure,
+    SecretsNotInjected,
+    ServiceBusy,
     SmokeTestFailed,
 )
 from mlaz_ci.models import AuthMode, AzureShape, Command, EndpointUse, Status, Strategy
@@ -346,6 +356,10 @@ def test_take_over__by_exact_name__deploys_beside_and_retires(stage: Stage) -> N
     ours = stage.deploy("green", take_over="churn").deployment_name
     assert list(stage.deployments()) == [ours]
     assert stage.traffic == {ours: 100}
+    assert stage.endpoint()["tags"]["team"] == "risk"
+    # From now on it is ours.
+    assert stage.deploy("blue").status is Status.HEALTHY
+    assert stage.run(command=Command.CLEANUP).status is Status.DELETED
 
 
 def test_foreign_tags_and_fields__of_our_own_endpoint__survive_every_write(stage: Stage) -> None:
@@ -379,3 +393,43 @@ def test_deployment__still_updating_by_another__is_waited_for(stage: Stage, clou
     side = stage.side(stage.request("blue"))
     side._door.arm("PUT", EP, doing="write", body={**body, "properties": {"authMode": "Key"}})
     assert stage.deploy("green").status is Status.HEALTHY
+
+
+CODES = {
+    "ImageBuildFailure": (ImageBuildFailed, 6),
+    "OutOfQuota": (QuotaExceeded, 6),
+    "OutOfCapacity": (QuotaExceeded, 6),
+    "BadArgument": (RefusedByAzure, 2),
+    "ResourceNotReady": (ContainerCrashed, 6),
+    "ResourceNotFound": (NotFound, 4),
+    "WorkspaceManagedNetworkNotReady": (NetworkNotReady, 6),
+    "SecretsInjectionError": (SecretsNotInjected, 6),
+    "OperationCanceled": (ServiceBusy, 5),
+    "InternalServerError": (AzureUnreachable, 6),
+    "SomethingOfTomorrow": (AzureFailed, 6),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_deployment__ends_with_a_code_of_azures__has_its_words_its_remedy_and_leaves_the_old_one(
+    stage: Stage, cloud: CloudState, code: str
+) -> None:
+    old = stage.deploy("blue").deployment_name
+    error = {"code": code, "message": f"Words of Azure about {code.lower()}."}
+    cloud.scripts.add(
+        "online-deployment-create",
+        after_polls(2, "Updating", "Failed", error=error),
+        name="churn/g2-.*",
+        extra={"log": "the container's own words"},
+    )
+    with pytest.raises(MlazError) as raised:
+        stage.deploy("green")
+    kind, exit_code = CODES[code]
+    assert type(raised.value) is kind
+    assert raised.value.exit_code == exit_code
+    assert raised.value.upstream_code == code
+    assert f"Words of Azure about {code.lower()}." in raised.value.what
+    assert raised.value.remedy_text
+    assert "the container's own words" in raised.value.log
+    assert stage.traffic == {old: 100}
+    assert list(stage.deployments()) == [old]
