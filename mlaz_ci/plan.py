@@ -117,8 +117,14 @@ class Verify:
     request: ScoreRequest
     spec_hash: str
     mode: SmokeTest
+    through_service: bool = False
+    """By the service's own URI, as users call it: after the shift, while what served before is still there to go back to."""
 
     def describe(self) -> str:
+        if self.through_service:
+            return (
+                f'smoke-test service "{self.service_name}" by its own URI, before the old deployment goes ({self.mode})'
+            )
         return f'smoke-test deployment "{self.deployment_name}" with {self.request.origin} ({self.mode})'
 
 

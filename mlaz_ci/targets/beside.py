@@ -48,6 +48,7 @@ from mlaz_ci.plan import (
     Together,
     UpdateDeployment,
     UploadCode,
+    Verify,
 )
 from mlaz_ci.targets.online_section import read_section
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
@@ -181,6 +182,7 @@ def _plan_beside(
         steps.append(_canary_step(request, spec, name))
     else:
         steps.append(ShiftTraffic(service_name=service.name, deployment_name=name))
+        steps += _verified_by_users(steps, service)
         if older := _retire_others(request, service, begun, name):
             steps.append(older)
     away = RetireDeployment(service_name=service.name, deployment_name=name, keep_files=False)
@@ -191,6 +193,12 @@ def _plan_beside(
         deployment_name=name,
         keeps_unreachable=True,
     )
+
+
+def _verified_by_users(steps: Sequence[Step], service: ServiceFacts) -> list[Step]:
+    """The smoke test once more, by the way that users come, where there is an old deployment to go back to."""
+    verify = next((each for each in steps if isinstance(each, Verify)), None)
+    return [replace(verify, through_service=True)] if verify and service.live else []
 
 
 def _mirror_percent(request: Request, spec: DeploymentSpec) -> int | None:

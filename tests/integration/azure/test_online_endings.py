@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ import pytest
 from mlaz_ci.adapters.azure_arm import OnlineEndpoints
 from mlaz_ci.adapters.azure_wire import Wire, WorkspaceDoor
 from mlaz_ci.adapters.identity import CLOUDS
-from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable
+from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, SmokeTestFailed
 from mlaz_ci.execute import Ports
 from mlaz_ci.models import Cloud, Command, Request, SmokeTest, Status
 from mlaz_ci.operations import Job
 from tests.azure import entra, faults, world
 from tests.azure.arm import assets, endpoints, workspaces
+from tests.azure.messages import Delivery
+from tests.azure.messages import Request as Asked
+from tests.azure.server import Emulator
 from tests.azure.state import Cloud as CloudState
 from tests.azure.transitions import after_polls
 from tests.fakes.resolver import FakeResolver
 from tests.integration.azure.mortal import Killed, MortalCredential
-from tests.integration.azure.online import EP, PACKAGES, WORKSPACE, Stage, asked, last
+from tests.integration.azure.online import EP, PACKAGES, WORKSPACE, House, Stage, asked, last
 
 HTML = "<html><head><title>502 Bad Gateway</title></head></html>"
 
@@ -242,3 +246,45 @@ def test_secrets__of_a_deploy__stand_in_nothing_that_is_shown(stage: Stage, clou
     shown = "\n".join([text, error.log, *stage.platform.lines, *(each for _, _, each in stage.platform.annotations)])
     assert "sig=" not in shown
     assert "wsmlstorage" in shown
+
+
+# --- the container of the new version dies ---------------------------------------------------------------------------
+
+
+MOMENTS = {
+    "before": ("GET", r"/deployments/g2-[^/]+$"),
+    "during": ("PUT", r"/onlineEndpoints/churn$"),
+    "after": ("GET", r"/onlineEndpoints/churn$"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_container__of_the_new_version_dies__the_old_one_has_the_traffic_and_a_rerun_converges(
+    stage: Stage, azure: Emulator, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    house = House.opened_in(stage.cloud)
+    for name in ("blue", "green"):
+        stage.place(name, marker=name)
+    old = stage.run("blue").deployment_name
+    door = azure._door
+    answer = door.answer
+    method, path = MOMENTS[moment]
+    state = {"shifted": moment != "after"}
+
+    def answer_and_kill(request: Asked) -> Delivery:
+        delivery = answer(request)
+        if request.method == "PUT" and request.path.endswith("/onlineEndpoints/churn"):
+            state["shifted"] = True
+        if state["shifted"] and request.method == method and re.search(path, request.path):
+            house.statuses["green"] = 503
+        return delivery
+
+    with monkeypatch.context() as patch:
+        patch.setattr(door, "answer", answer_and_kill, raising=False)
+        with pytest.raises(SmokeTestFailed):
+            stage.run("green")
+    assert stage.traffic == {old: 100}
+    assert list(stage.deployments()) == [old]
+    house.statuses.clear()
+    assert stage.run("green").status is Status.HEALTHY
+    assert_one_serves(stage, model="2")

@@ -89,8 +89,9 @@ def test_plan_deploy__endpoint_of_others__needs_existing_or_take_over_and_keeps_
         managed.plan_deploy(samples.request(), SPEC, Snapshot(service=theirs), SMOKE)
     existing = samples.request(endpoint=EndpointUse.EXISTING)
     plan = managed.plan_deploy(existing, SPEC, Snapshot(service=theirs), SMOKE)
-    assert described(plan.steps)[-2:] == [
+    assert described(plan.steps)[-3:] == [
         'give all traffic of service "churn" to deployment "g2"',
+        'smoke-test service "churn" by its own URI, before the old deployment goes (required)',
         "remove what another run began before this one, if any did",
     ]
     with pytest.raises(ServiceNotFound):
