@@ -1,4 +1,4 @@
-"""Plans for services that are endpoints with deployments beside each other: managed and Kubernetes. Pure; it knows no target by name."""
+"""Plans that deploy to endpoints, which hold deployments beside each other. Pure; it knows no target by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from dataclasses import replace
 
 from mlaz_ci.errors import (
     InvalidInput,
-    ModelVersionNotExpected,
-    NoCanary,
-    NothingToRollBackTo,
     NotOurs,
     RecreateNotAllowed,
-    ServiceNotFound,
 )
 from mlaz_ci.models import (
     DeploymentFacts,
@@ -50,12 +46,12 @@ from mlaz_ci.plan import (
     UploadCode,
     Verify,
 )
+from mlaz_ci.targets.endpoint_parts import begun_before, check_endpoint, live_if_same, retire_others
 from mlaz_ci.targets.online_section import read_section
-from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
+from mlaz_ci.targets.pieces import done_status, until_verified
 
 _VERIFIED_LATE = "`strategy: in-place`: the new model answers users before it can be smoke-tested."
 _GONE_BEFORE = "`strategy: recreate`: nothing answers from the end of the old deployment until the new one is verified."
-_AT_WORK = frozenset({ServiceState.CREATING, ServiceState.UPDATING, ServiceState.HEALTHY})
 
 
 def deployment_name(request: Request, snapshot: Snapshot) -> str:
@@ -81,13 +77,13 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
     An equal healthy one is left alone; an equal one that an earlier run began is taken up where it stands.
     """
     service = snapshot.service
-    _check_endpoint(request, service)
+    check_endpoint(request, service)
     begins_anew = service is not None and _begins_anew(request, spec, service)
     if service is None or begins_anew:
         plan = _plan_first(request, spec, smoke_request)
         first: tuple[Step, ...] = (DeleteService(service_name=spec.service_name),) if begins_anew else ()
         return replace(plan, steps=(*first, *plan.steps))
-    if same := _same(spec, service):
+    if same := live_if_same(spec, service):
         return _plan_same(request, service, same, smoke_request)
     live = service.deployment(service.live)
     if live is not None and request.strategy is Strategy.IN_PLACE:
@@ -95,17 +91,6 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
     if live is not None and request.strategy is Strategy.RECREATE:
         return _plan_recreate(request, spec, service, live, smoke_request)
     return _plan_beside(request, spec, service, smoke_request)
-
-
-def _check_endpoint(request: Request, service: ServiceFacts | None) -> None:
-    if request.endpoint is EndpointUse.EXISTING:
-        if service is None:
-            raise ServiceNotFound(
-                f'There is no endpoint "{request.service_name}" in the workspace, and `endpoint: existing` makes none.'
-            )
-        return
-    if service:
-        check_owner(request, service)
 
 
 def _begins_anew(request: Request, spec: DeploymentSpec, service: ServiceFacts) -> bool:
@@ -150,7 +135,7 @@ def _plan_same(
     request: Request, service: ServiceFacts, live: DeploymentFacts, smoke_request: ScoreRequest | None
 ) -> Plan:
     """Nothing, or the end of what a run that died after its shift had left."""
-    left = _retire_others(request, service, live, live.name)
+    left = retire_others(request, service, live, live.name)
     if left is None:
         return Plan(steps=(), done=Status.UNCHANGED, deployment_name=live.name)
     steps = until_verified(request, service.name, live.name, live.spec_hash, smoke_request)
@@ -165,7 +150,7 @@ def _plan_same(
 def _plan_beside(
     request: Request, spec: DeploymentSpec, service: ServiceFacts, smoke_request: ScoreRequest | None
 ) -> Plan:
-    begun = _begun(spec, service)
+    begun = begun_before(spec, service)
     name = begun.name if begun else spec.deployment_name
     if begun is None and service.deployment(name):
         raise InvalidInput(
@@ -183,7 +168,7 @@ def _plan_beside(
     else:
         steps.append(ShiftTraffic(service_name=service.name, deployment_name=name))
         steps += _verified_by_users(steps, service)
-        if older := _retire_others(request, service, begun, name):
+        if older := retire_others(request, service, begun, name):
             steps.append(older)
     away = RetireDeployment(service_name=service.name, deployment_name=name, keep_files=False)
     return Plan(
@@ -278,130 +263,3 @@ def _prepare(request: Request, spec: DeploymentSpec, *, is_new: bool) -> list[St
     if not is_no_code:
         at_once.append(UploadCode(spec=spec))
     return [*fetch, Together(steps=tuple(at_once))]
-
-
-def _same(spec: DeploymentSpec, service: ServiceFacts) -> DeploymentFacts | None:
-    """The live deployment if it is healthy and serves exactly what is asked for, with all the traffic."""
-    live = service.deployment(service.live)
-    if live is None or live.spec_hash != spec.spec_hash or live.state is not ServiceState.HEALTHY:
-        return None
-    return live if service.traffic.get(live.name, 0) == 100 else None
-
-
-def _begun(spec: DeploymentSpec, service: ServiceFacts) -> DeploymentFacts | None:
-    """The newest of ours that is of this very spec: begun by a run that died, or by one that is at it now."""
-    equal = [each for each in service.deployments if each.is_ours and each.spec_hash == spec.spec_hash]
-    able = [each for each in equal if each.state in _AT_WORK]
-    return max(able, key=lambda each: each.created_at, default=None)
-
-
-def _retire_others(
-    request: Request, service: ServiceFacts, own: DeploymentFacts | None, name: str
-) -> RetireOlder | None:
-    """All of ours that are older than `own` (None: it is made by this plan); with `keep-previous` the one that served stays, without traffic.
-
-    What was kept before stays until then, strangers' always. A newer one is another run's, at work right now.
-    """
-    older = [each for each in service.deployments if each.is_ours and (own is None or _is_older(each, own))]
-    is_change = own is None or own.name != service.live
-    kept = (service.live if request.keep_previous else None) if is_change else service.previous
-    known = [each.name for each in older if is_change or (each.state.is_settled and each.name != kept)]
-    if not known and not is_change:
-        return None
-    return RetireOlder(service_name=service.name, deployment_name=name, known=tuple(known), kept=kept)
-
-
-def _is_older(one: DeploymentFacts, other: DeploymentFacts) -> bool:
-    return one.name != other.name and (one.created_at, one.name) < (other.created_at, other.name)
-
-
-def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
-    """Delete the endpoint, or in someone else's only our deployments; absent is success."""
-    service = snapshot.service
-    if service is None:
-        return Plan(steps=(), done=Status.ABSENT)
-    ours = [each for each in service.deployments if each.is_ours]
-    if request.endpoint is EndpointUse.CREATE:
-        check_owner(request, service)
-        _check_alone(request, service, ours)
-        return Plan(steps=(DeleteService(service_name=service.name),), done=Status.DELETED)
-    steps = tuple(
-        RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=False) for each in ours
-    )
-    return Plan(steps=steps, done=Status.DELETED if steps else Status.ABSENT)
-
-
-def _check_alone(request: Request, service: ServiceFacts, ours: Sequence[DeploymentFacts]) -> None:
-    theirs = [each.name for each in service.deployments if each not in ours]
-    if theirs and request.take_over != service.name:
-        raise NotOurs(
-            f'Endpoint "{service.name}" holds deployments that are not ours: {", ".join(theirs)}.',
-            usually="Somebody else deploys into this endpoint, and its end would be theirs too.",
-            remedy="Clean up with `endpoint: existing`, which takes ours alone, or pass the endpoint's exact name as `take-over`.",
-        )
-
-
-def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:
-    """All traffic back to the deployment that was kept, verified before."""
-    service = _present(request, snapshot)
-    previous = service.deployment(service.previous)
-    if previous is None:
-        raise NothingToRollBackTo(
-            f'Endpoint "{service.name}" holds no deployment that served before "{service.live}".',
-            remedy="Deploy with `keep-previous: true`, or deploy the model version of before.",
-        )
-    steps = until_verified(request, service.name, previous.name, previous.spec_hash, smoke_request)
-    steps.append(ShiftTraffic(service_name=service.name, deployment_name=previous.name))
-    live = service.deployment(service.live)
-    if live and live.is_ours:
-        steps.append(RetireDeployment(service_name=service.name, deployment_name=live.name, keep_files=True))
-    done = done_status(request, smoke_request)
-    return Plan(
-        steps=tuple(steps),
-        done=Status.ROLLED_BACK if done is Status.HEALTHY else done,
-        deployment_name=previous.name,
-        keeps_unreachable=True,
-    )
-
-
-def plan_promote(request: Request, snapshot: Snapshot) -> Plan:
-    """All traffic to the canary; the deployment that served goes, or is kept as the request says."""
-    service = _present(request, snapshot)
-    canary = _canary(request, service)
-    steps: list[Step] = [ShiftTraffic(service_name=service.name, deployment_name=canary.name)]
-    if older := _retire_others(request, service, canary, canary.name):
-        steps.append(older)
-    return Plan(steps=tuple(steps), done=Status.PROMOTED, deployment_name=canary.name)
-
-
-def plan_reject(request: Request, snapshot: Snapshot) -> Plan:
-    """The canary's share back to the others, and the canary away."""
-    service = _present(request, snapshot)
-    canary = _canary(request, service)
-    away = RetireDeployment(service_name=service.name, deployment_name=canary.name, keep_files=False)
-    return Plan(steps=(away,), done=Status.REJECTED, deployment_name=service.live)
-
-
-def _present(request: Request, snapshot: Snapshot) -> ServiceFacts:
-    service = snapshot.service
-    if service is None:
-        raise ServiceNotFound(f'There is no endpoint "{request.service_name}" in the workspace.')
-    _check_endpoint(request, service)
-    return service
-
-
-def _canary(request: Request, service: ServiceFacts) -> DeploymentFacts:
-    """The newest deployment of ours that shares the traffic with an older one."""
-    shares = {**service.traffic, **service.mirrored}
-    sharing = [each for each in service.deployments if shares.get(each.name, 0) > 0]
-    ours = [each for each in sharing if each.is_ours and each.name != service.live]
-    if len(sharing) < 2 or not ours:
-        told = ", ".join(f"{name} {percent} %" for name, percent in service.traffic.items()) or "none"
-        raise NoCanary(f'Endpoint "{service.name}" has no canary; its traffic: {told}.')
-    canary = max(ours, key=lambda each: each.created_at)
-    expected = request.expect_model_version
-    if expected is not None and canary.model_version != expected:
-        raise ModelVersionNotExpected(
-            f'The canary "{canary.name}" serves model version {canary.model_version}, not the approved {expected}.'
-        )
-    return canary

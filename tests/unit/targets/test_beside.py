@@ -16,7 +16,7 @@ from mlaz_ci.errors import (
     ServiceNotFound,
 )
 from mlaz_ci.models import AzureShape, EndpointUse, OnFailure, ScoreRequest, ServiceState, Snapshot, Status, Strategy
-from mlaz_ci.targets import beside, kubernetes, managed
+from mlaz_ci.targets import kubernetes, managed
 from tests import samples
 
 SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
@@ -113,36 +113,36 @@ def test_plan_deploy__kubernetes_without_compute__is_missing_for_a_new_endpoint_
 
 
 def test_plan_cleanup__ours_absent_and_existing__deletes_no_more_than_ours() -> None:
-    assert beside.plan_cleanup(samples.request(), Snapshot()).done is Status.ABSENT
-    assert described(beside.plan_cleanup(samples.request(), Snapshot(service=SERVING)).steps) == [
+    assert managed.plan_cleanup(samples.request(), Snapshot()).done is Status.ABSENT
+    assert described(managed.plan_cleanup(samples.request(), Snapshot(service=SERVING)).steps) == [
         'stop and delete service "churn" with its deployments'
     ]
     with pytest.raises(NotOurs):
-        beside.plan_cleanup(samples.request(), Snapshot(service=replace(SERVING, owner="x")))
+        managed.plan_cleanup(samples.request(), Snapshot(service=replace(SERVING, owner="x")))
     existing = samples.request(endpoint=EndpointUse.EXISTING)
     mixed = replace(CANARY, owner="x", deployments=(replace(OLD, is_ours=False), CANARY.deployments[1]))
-    plan = beside.plan_cleanup(existing, Snapshot(service=mixed))
+    plan = managed.plan_cleanup(existing, Snapshot(service=mixed))
     assert described(plan.steps) == ['drain and stop deployment "g2", remove its files']
     strangers = replace(mixed, deployments=mixed.deployments[:1])
-    assert beside.plan_cleanup(existing, Snapshot(service=strangers)).done is Status.ABSENT
+    assert managed.plan_cleanup(existing, Snapshot(service=strangers)).done is Status.ABSENT
 
 
 def test_plan_rollback__kept_deployment__is_verified_and_shifted_to() -> None:
     there = replace(CANARY, live="g2", previous="g1", traffic={"g2": 100})
-    plan = beside.plan_rollback(samples.request(), Snapshot(service=there), SMOKE)
+    plan = managed.plan_rollback(samples.request(), Snapshot(service=there), SMOKE)
     assert described(plan.steps)[-2:] == [
         'give all traffic of service "churn" to deployment "g1"',
         'drain and stop deployment "g2", keep its files for a rollback',
     ]
     assert plan.done is Status.ROLLED_BACK
     with pytest.raises(NothingToRollBackTo):
-        beside.plan_rollback(samples.request(), Snapshot(service=SERVING), SMOKE)
+        managed.plan_rollback(samples.request(), Snapshot(service=SERVING), SMOKE)
     with pytest.raises(ServiceNotFound):
-        beside.plan_rollback(samples.request(), Snapshot(), SMOKE)
+        managed.plan_rollback(samples.request(), Snapshot(), SMOKE)
 
 
 def test_plan_promote__canary__gets_all_and_the_old_goes() -> None:
-    plan = beside.plan_promote(samples.request(expect_model_version="2"), Snapshot(service=CANARY))
+    plan = managed.plan_promote(samples.request(expect_model_version="2"), Snapshot(service=CANARY))
     assert described(plan.steps) == [
         'give all traffic of service "churn" to deployment "g2"',
         'drain and remove deployment "g1"',
@@ -152,16 +152,16 @@ def test_plan_promote__canary__gets_all_and_the_old_goes() -> None:
 
 def test_plan_promote__another_version_than_approved__is_refused() -> None:
     with pytest.raises(ModelVersionNotExpected, match="2, not the approved 7"):
-        beside.plan_promote(samples.request(expect_model_version="7"), Snapshot(service=CANARY))
+        managed.plan_promote(samples.request(expect_model_version="7"), Snapshot(service=CANARY))
 
 
 def test_plan_promote__no_canary__tells_the_traffic() -> None:
     with pytest.raises(NoCanary, match="g1 100 %"):
-        beside.plan_promote(samples.request(), Snapshot(service=SERVING))
+        managed.plan_promote(samples.request(), Snapshot(service=SERVING))
 
 
 def test_plan_reject__canary__goes() -> None:
-    plan = beside.plan_reject(samples.request(), Snapshot(service=CANARY))
+    plan = managed.plan_reject(samples.request(), Snapshot(service=CANARY))
     assert described(plan.steps) == ['drain and stop deployment "g2", remove its files']
     assert (plan.done, plan.deployment_name) == (Status.REJECTED, "g1")
 
