@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -52,23 +50,6 @@ from mlaz_ci.targets.pieces import done_status, until_verified
 
 _VERIFIED_LATE = "`strategy: in-place`: the new model answers users before it can be smoke-tested."
 _GONE_BEFORE = "`strategy: recreate`: nothing answers from the end of the old deployment until the new one is verified."
-
-
-def deployment_name(request: Request, snapshot: Snapshot) -> str:
-    """The given one; else the next generation, told apart from what another run may choose at the same moment: `g3-1f0a`.
-
-    In place it is the name of the one that serves.
-    """
-    live = snapshot.service.live if snapshot.service else None
-    if request.strategy is Strategy.IN_PLACE and live:
-        return live
-    if request.deployment_name:
-        return request.deployment_name
-    deployments = snapshot.service.deployments if snapshot.service else ()
-    matches = (re.match(r"g(\d+)\b", each.name) for each in deployments)
-    number = max((int(match[1]) for match in matches if match), default=0) + 1
-    # The API creates and overwrites by one verb: equal names of two runs would be one deployment with two wills.
-    return f"g{number}-{hashlib.sha256(repr(request).encode()).hexdigest()[:4]}"
 
 
 def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:

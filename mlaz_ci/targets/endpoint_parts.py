@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from mlaz_ci.errors import ServiceNotFound
-from mlaz_ci.models import DeploymentFacts, DeploymentSpec, EndpointUse, Request, ServiceFacts, ServiceState, Snapshot
+from mlaz_ci.models import (
+    DeploymentFacts,
+    DeploymentSpec,
+    EndpointUse,
+    Request,
+    ServiceFacts,
+    ServiceState,
+    Snapshot,
+    Strategy,
+)
 from mlaz_ci.plan import RetireOlder
 from mlaz_ci.targets.pieces import check_owner
 
 _AT_WORK = frozenset({ServiceState.CREATING, ServiceState.UPDATING, ServiceState.HEALTHY})
+
+
+def deployment_name(request: Request, snapshot: Snapshot) -> str:
+    """The given one; else the next generation, told apart from what another run may choose at the same moment: `g3-1f0a`.
+
+    In place it is the name of the one that serves.
+    """
+    live = snapshot.service.live if snapshot.service else None
+    if request.strategy is Strategy.IN_PLACE and live:
+        return live
+    if request.deployment_name:
+        return request.deployment_name
+    deployments = snapshot.service.deployments if snapshot.service else ()
+    matches = (re.match(r"g(\d+)\b", each.name) for each in deployments)
+    number = max((int(match[1]) for match in matches if match), default=0) + 1
+    # The API creates and overwrites by one verb: equal names of two runs would be one deployment with two wills.
+    return f"g{number}-{hashlib.sha256(repr(request).encode()).hexdigest()[:4]}"
 
 
 def check_endpoint(request: Request, service: ServiceFacts | None) -> None:

@@ -7,12 +7,12 @@ from typing import Final
 
 from mlaz_ci.errors import InapplicableInput, MissingInput
 from mlaz_ci.models import AuthMode, AzureShape, Finding, Target
-from mlaz_ci.targets.beside import deployment_name as deployment_name
 from mlaz_ci.targets.beside import plan_deploy as plan_deploy
 from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
 from mlaz_ci.targets.ending import plan_promote as plan_promote
 from mlaz_ci.targets.ending import plan_reject as plan_reject
 from mlaz_ci.targets.ending import plan_rollback as plan_rollback
+from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
