@@ -59,6 +59,7 @@ from mlaz_ci.ports import (
     Platform,
     Premises,
     Progress,
+    Room,
     Serving,
 )
 
@@ -81,6 +82,7 @@ class Ports:
     endpoints: Endpoints | None = None
     clusters: Clusters | None = None
     premises: Premises | None = None
+    room: Room | None = None
     legacy: Legacy | None = None
     """None are those that the target's rules never plan for."""
 

@@ -260,6 +260,12 @@ class Premises(Protocol):
         ...
 
 
+class Room(Protocol):
+    """What only a change needs there: roles, quota. Looked at when a plan has steps, before the first of them; changes nothing."""
+
+    def inspect_room(self, request: Request) -> Sequence[Finding]: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environ:
     """The process's surroundings as a value: what main reads once and hands on."""

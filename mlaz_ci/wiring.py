@@ -167,7 +167,11 @@ def _online_endpoint_ports(around: _Surroundings, request: Request) -> Ports:
     _, door = _workspace(around, request)
     endpoints = OnlineEndpoints(door, around.clock, around.platform, request)
     return replace(
-        _azure_ports(around, request, door, endpoints), registry=endpoints, endpoints=endpoints, in_place=endpoints
+        _azure_ports(around, request, door, endpoints),
+        registry=endpoints,
+        endpoints=endpoints,
+        in_place=endpoints,
+        room=endpoints,
     )
 
 

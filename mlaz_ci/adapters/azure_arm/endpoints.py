@@ -38,7 +38,7 @@ _LOOKS_ON: Final = frozenset({Command.STATUS, Command.INVOKE, Command.SWEEP, Com
 
 
 class OnlineEndpoints:
-    """Implements ports.Serving, Endpoints, InPlace, ModelRegistry and Premises. Safe for threads."""
+    """Implements ports.Serving, Endpoints, InPlace, ModelRegistry, Premises and Room. Safe for threads."""
 
     def __init__(self, door: WorkspaceDoor, clock: Clock, platform: Platform, request: Request) -> None:
         self._door = door
@@ -199,3 +199,6 @@ class OnlineEndpoints:
 
     def inspect(self, request: Request) -> Sequence[Finding]:
         return Inspection(self._door, request).findings()
+
+    def inspect_room(self, request: Request) -> Sequence[Finding]:
+        return Inspection(self._door, request).room()

@@ -41,13 +41,12 @@ class Inspection:
     def findings(self) -> tuple[Finding, ...]:
         """Raises what stands in the way of everything: WorkspaceNotFound, RoleMissing, SignInRefused."""
         is_kubernetes = self._request.target is Target.KUBERNETES
-        return (
-            *self._switches(),
-            *self._roles(),
-            *(self._cluster() if is_kubernetes else self._quota()),
-            *self._endpoints(),
-            *self._serving(),
-        )
+        return (*self._switches(), *self._shown_size(), *(self._cluster() if is_kubernetes else ()), *self._serving())
+
+    def room(self) -> tuple[Finding, ...]:
+        """What a change needs: roles, cores, a place for the endpoint."""
+        is_kubernetes = self._request.target is Target.KUBERNETES
+        return (*self._roles(), *(() if is_kubernetes else self._quota()), *self._endpoints())
 
     # --- the workspace ---------------------------------------------------------------------------------------------
 
@@ -107,8 +106,10 @@ class Inspection:
 
     # --- managed: machines -----------------------------------------------------------------------------------------
 
-    def _quota(self) -> Iterator[Finding]:
+    def _shown_size(self) -> Iterator[Finding]:
         size = self._shape.instance_type or DEFAULT_INSTANCE_TYPE
+        if self._request.target is Target.KUBERNETES:
+            return
         if self._shape.cpu_cores is not None or self._shape.memory_gb is not None:
             yield Finding(
                 code="size-chosen",
@@ -116,6 +117,9 @@ class Inspection:
                 what=f"`cpu-cores` {self._shape.cpu_cores or 'any'} and `memory-gb` {self._shape.memory_gb or 'any'} become the VM size {size}.",
                 remedy="Give `instance-type` for another.",
             )
+
+    def _quota(self) -> Iterator[Finding]:
+        size = self._shape.instance_type or DEFAULT_INSTANCE_TYPE
         if known := _KNOWN_SIZES.get(size.lower()):
             yield from self._room(size, *known)
             return

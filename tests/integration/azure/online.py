@@ -140,6 +140,7 @@ class Stage:
             in_place=side,
             endpoints=side,
             premises=side,
+            room=side,
         )
         return Job(request=request, ports=ports, resolver=FakeResolver(PACKAGES))
 

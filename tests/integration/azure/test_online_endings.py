@@ -43,6 +43,7 @@ def mortal_job(stage: Stage, request: Request, lives: int) -> tuple[Job, MortalC
         in_place=side,
         endpoints=side,
         premises=side,
+        room=side,
     )
     return Job(request=request, ports=ports, resolver=FakeResolver(PACKAGES)), credential
 

@@ -17,7 +17,8 @@ from tests.integration.azure.online import Stage, with_raw, writes
 
 def inspect(stage: Stage, **changes: Any) -> Sequence[Finding]:
     request = stage.request(command=Command.DOCTOR, **changes)
-    return stage.side(request).inspect(request)
+    side = stage.side(request)
+    return (*side.inspect(request), *side.inspect_room(request))
 
 
 def codes(findings: Sequence[Finding]) -> dict[str, Severity]:
@@ -74,7 +75,8 @@ def test_inspect__workspace_in_legacy_mode_or_private__is_told(stage: Stage, clo
 def _deploy_findings(stage: Stage) -> Sequence[Finding]:
     """Of a deploy, which does not count endpoints."""
     request = stage.request()
-    return stage.side(request).inspect(request)
+    side = stage.side(request)
+    return (*side.inspect(request), *side.inspect_room(request))
 
 
 def test_inspect__reader__names_what_is_missing_and_the_role(stage: Stage, cloud: CloudState) -> None:
