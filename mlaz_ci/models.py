@@ -498,6 +498,10 @@ class ServiceFacts:
     detail: str = ""
     traffic: Mapping[str, int] = field(default_factory=dict)
     """Percent by deployment, where the service shares traffic out."""
+    mirrored: Mapping[str, int] = field(default_factory=dict)
+    """Percent of the requests that a deployment gets a copy of, by its name; nobody gets its answers."""
+    auth: AuthMode | None = None
+    """How callers prove themselves, where it cannot be changed once the service is there."""
     studio_url: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it has of what cannot be changed in place, where the serving side tells: by the names of inputs and section keys."""
@@ -529,6 +533,10 @@ class DeploymentSpec:
     tags: Mapping[str, str]
     owner: str
     smoke_request: ScoreRequest | None = None
+    environment: str | None = None
+    """An environment that exists, by its id or `name:version`, instead of one made of the lock."""
+    replaces: str | None = None
+    """The deployment that served when this one was planned: its size is the least that this one gets."""
 
     @property
     def local_shape(self) -> LocalShape:
@@ -549,6 +557,7 @@ class DeploymentSpec:
             self.lock.hash,
             json.dumps(self.shape.facts()),
             *self.files.values(),
+            *([self.environment] if self.environment else []),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

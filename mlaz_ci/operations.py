@@ -130,6 +130,14 @@ class Job:
             self.find(findings)
             raise_on_errors(findings)
 
+    def inspect_room(self) -> None:
+        """Whether there is room and leave for a change. Not asked where nothing is to be changed."""
+        if self.ports.room is not None:
+            with self.phase("look at roles and quota"):
+                findings = self.ports.room.inspect_room(self.request)
+            self.find(findings)
+            raise_on_errors(findings)
+
     def smoke_request(self, model: ModelRef) -> ScoreRequest | None:
         """The request that proves the service: the user's file, the model's example, or a sample of its signature."""
         file = self.request.smoke_test_file
@@ -222,8 +230,12 @@ def _deploy(job: Job) -> Outcome:
         tags=_tags(request, model),
         owner=request.owner,
         smoke_request=smoke_request,
+        environment=request.azureml_environment,
+        replaces=before.service.live if before.service else None,
     )
     plan = rules.plan_deploy(request, spec, before, smoke_request)
+    if plan.steps:
+        job.inspect_room()
     if not request.wait:
         _check_may_leave(job)
         plan = begun(plan)
@@ -296,6 +308,7 @@ def _tags(request: Request, model: ModelRef) -> Mapping[str, str]:
 def _doctor(job: Job) -> Outcome:
     if job.request.service_name:
         job.rules.check_service_name(job.request.service_name)
+    job.inspect_room()
     model, lock = job.resolve_and_check()
     smoke_request = job.smoke_request(model)
     return Outcome(

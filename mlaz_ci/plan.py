@@ -50,6 +50,16 @@ class EnsureCluster:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UploadCode:
+    """Bring the scoring script and the swagger files to the workspace, once for each content."""
+
+    spec: DeploymentSpec
+
+    def describe(self) -> str:
+        return "upload the scoring script, unless it is there"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CreateService:
     """Create the endpoint that deployments are put into."""
 
@@ -119,8 +129,14 @@ class Verify:
     request: ScoreRequest
     spec_hash: str
     mode: SmokeTest
+    through_service: bool = False
+    """By the service's own URI, as users call it: after the shift, while what served before is still there to go back to."""
 
     def describe(self) -> str:
+        if self.through_service:
+            return (
+                f'smoke-test service "{self.service_name}" by its own URI, before the old deployment goes ({self.mode})'
+            )
         return f'smoke-test deployment "{self.deployment_name}" with {self.request.origin} ({self.mode})'
 
 
@@ -146,6 +162,18 @@ class ShareTraffic:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MirrorTraffic:
+    """Send the deployment copies of a share of the requests; nobody gets its answers."""
+
+    service_name: str
+    deployment_name: str
+    percent: int
+
+    def describe(self) -> str:
+        return f'mirror {self.percent} % of the traffic of service "{self.service_name}" to deployment "{self.deployment_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RetireDeployment:
     """Drain and stop; with `keep_files` it can be started again by a rollback."""
 
@@ -159,10 +187,31 @@ class RetireDeployment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeleteService:
+class RetireOlder:
+    """Drain and remove our deployments that are older than this one: those known now, and those that another run makes meanwhile."""
+
     service_name: str
+    deployment_name: str
+    known: tuple[str, ...] = ()
+    kept: str | None = None
+    """The one that stays without traffic, for a rollback."""
 
     def describe(self) -> str:
+        gone = ", ".join(f'"{each}"' for each in self.known if each != self.kept)
+        parts = [f"drain and remove deployment {gone}" if gone else ""]
+        parts.append(f'keep deployment "{self.kept}" without traffic, for a rollback' if self.kept else "")
+        return "; ".join(part for part in parts if part) or "remove what another run began before this one, if any did"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteService:
+    service_name: str
+    only_if_empty: bool = False
+    """Leave it where a deployment is in it: another run's, that came while this one was at work."""
+
+    def describe(self) -> str:
+        if self.only_if_empty:
+            return f'delete service "{self.service_name}" if no deployment is in it'
         return f'stop and delete service "{self.service_name}" with its deployments'
 
 
@@ -205,13 +254,15 @@ Change = (
     | RestoreDeployment
     | RestartDeployment
     | ShareTraffic
+    | MirrorTraffic
     | ShiftTraffic
     | RetireDeployment
+    | RetireOlder
     | DeleteService
 )
 Shared = EnsureCluster | DeleteModelVersion | DeleteCompute
 """The steps that concern what services share: no service is changed by them."""
-Step = FetchModel | RegisterModel | BuildEnvironment | AwaitHealthy | Verify | Together | Shared | Change
+Step = FetchModel | RegisterModel | BuildEnvironment | UploadCode | AwaitHealthy | Verify | Together | Shared | Change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,6 +277,8 @@ class Plan:
     undo: tuple[Step, ...] = ()
     deployment_name: str | None = None
     notes: tuple[str, ...] = ()
+    keeps_unreachable: bool = False
+    """A healthy deployment that cannot be reached from here is not a wrong one: it is left, without traffic, and no undo runs."""
 
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in self.steps)

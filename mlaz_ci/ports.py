@@ -205,8 +205,27 @@ class Endpoints(Protocol):
         """Create the endpoint, without a deployment; returns when it is there. One that is there already is left as it is."""
         ...
 
+    def prepare(self, spec: DeploymentSpec) -> None:
+        """Bring what a deployment needs besides model and environment to where it is made from: the scoring script."""
+        ...
+
     def share(self, service_name: str, deployment_name: str, percent: int) -> None:
         """Give the deployment this share of the traffic; what the others have shrinks in proportion."""
+        ...
+
+    def mirror(self, service_name: str, deployment_name: str, percent: int) -> None:
+        """Send the deployment copies of this share of the requests."""
+        ...
+
+    def retire_older(self, service_name: str, deployment_name: str, *, kept: str | None) -> Sequence[str]:
+        """Remove our deployments that were made before this one, but `kept`, which loses its traffic alone; the names of the removed.
+
+        What another run has under way is left to that run.
+        """
+        ...
+
+    def delete_if_empty(self, service_name: str) -> bool:
+        """Delete the endpoint unless a deployment is in it; False when it stays, or was absent."""
         ...
 
 
@@ -239,6 +258,12 @@ class Premises(Protocol):
     def inspect(self, request: Request) -> Sequence[Finding]:
         """Raises what stands in the way of everything: WorkspaceNotFound, RoleMissing, SignInRefused, WorkspacePrivate, …"""
         ...
+
+
+class Room(Protocol):
+    """What only a change needs there: roles, quota. Looked at when a plan has steps, before the first of them; changes nothing."""
+
+    def inspect_room(self, request: Request) -> Sequence[Finding]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -169,7 +169,13 @@ def _online_endpoint_ports(around: _Surroundings, request: Request) -> Ports:
 
     _, door = _workspace(around, request)
     endpoints = OnlineEndpoints(door, around.clock, around.platform, request)
-    return replace(_azure_ports(around, request, door, endpoints), registry=endpoints, endpoints=endpoints)
+    return replace(
+        _azure_ports(around, request, door, endpoints),
+        registry=endpoints,
+        endpoints=endpoints,
+        in_place=endpoints,
+        room=endpoints,
+    )
 
 
 def _azure_ports(around: _Surroundings, request: Request, door: WorkspaceDoor, serving: AzureServing) -> Ports:

@@ -151,6 +151,11 @@ _ROWS: Final = (
         words=r"container (?:application )?(?:has )?crashed|liveness probe failed|readiness probe failed",
     ),
     _row(
+        ContainerCrashed,
+        "ResourceNotReady",
+        usually="The container never became ready: its script failed as it began, a probe gave up before the model was loaded, or memory was short.",
+    ),
+    _row(
         DeployTimedOut,
         "DeploymentTimedOut",
         usually="The container needs longer to start than Azure waits: the model is large, or its image is pulled for the first time.",
@@ -165,6 +170,12 @@ _ROWS: Final = (
     _row(
         ServiceBusy,
         words=r"updating provisioning state|another operation|operation is in progress|in a non-terminal state",
+    ),
+    _row(
+        ServiceBusy,
+        "OperationCanceled",
+        usually="Azure cancelled the operation for another one on the same resource, or somebody cancelled it.",
+        remedy="Run again; give the workflow a `concurrency` group if two runs met.",
     ),
     _row(ServiceBusy, "OperationInProgress", "AnotherOperationInProgress", "ConcurrentUpdate", "ResourceBusy"),
     _row(ComputeNameInvalid, words=r"compute name is invalid"),
@@ -191,6 +202,12 @@ _ROWS: Final = (
         remedy="Compare `resource-group` and `subscription-id` with the workspace's overview page in the Azure portal.",
     ),
     _row(WorkspaceNotFound, words=r"workspace not found|Microsoft\.MachineLearningServices/workspaces/[^/']+' under"),
+    _row(
+        NotFound,
+        "ResourceNotFound",
+        usually="Something that the request names is not there any more, or the identity that must read it may not see it: an image, a secret, a registry.",
+        remedy="Look for what Azure names, and at the roles of the endpoint's identity (AcrPull, Storage Blob Data Reader).",
+    ),
     # --- what passes, and what the statuses alone say ---
     _row(AzureThrottled, statuses=(429,)),
     _row(AzureThrottled, "TooManyRequests", "ResourceRequestsThrottled"),

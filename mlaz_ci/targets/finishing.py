@@ -13,6 +13,7 @@ from mlaz_ci.models import (
     Strategy,
 )
 from mlaz_ci.plan import Plan, RetireDeployment, ShareTraffic, ShiftTraffic, Step
+from mlaz_ci.targets.endpoint_parts import check_endpoint
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
 
 _OVER = frozenset({ServiceState.FAILED, ServiceState.STOPPED, ServiceState.ABSENT})
@@ -35,7 +36,7 @@ def finish_beside(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
     waiting = _waiting(service) if service else None
     if service is None or waiting is None:
         return None
-    check_owner(request, service)
+    check_endpoint(request, service)
     name = waiting.name
     steps: list[Step] = until_verified(request, service.name, name, waiting.spec_hash, smoke_request)
     if request.strategy is Strategy.CANARY and service.live is not None:

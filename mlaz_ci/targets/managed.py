@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlaz_ci.errors import InapplicableInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, Finding
-from mlaz_ci.targets.beside import plan_cleanup as plan_cleanup
+from mlaz_ci.models import AuthMode, AzureShape, Finding, Target
 from mlaz_ci.targets.beside import plan_deploy as plan_deploy
-from mlaz_ci.targets.beside import plan_promote as plan_promote
-from mlaz_ci.targets.beside import plan_reject as plan_reject
-from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
+from mlaz_ci.targets.ending import plan_promote as plan_promote
+from mlaz_ci.targets.ending import plan_reject as plan_reject
+from mlaz_ci.targets.ending import plan_rollback as plan_rollback
+from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.instance_types import instance_type_for as instance_type_for
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.pieces import deployment_name as deployment_name
+from mlaz_ci.targets.online_section import read_section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
@@ -37,6 +38,7 @@ def input_uses() -> Mapping[str, str]:
 
 
 def shape(given: Given) -> AzureShape:
+    read_section(given.section("managed"), Target.MANAGED)
     auth = given.given_choice("auth", AuthMode)
     if auth is AuthMode.NONE:
         raise InapplicableInput(

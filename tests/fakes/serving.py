@@ -159,6 +159,21 @@ class FakeAzure(FakeServing):
         self._called("detach" if keeps_resource else "delete", name)
         return True
 
+    def prepare(self, spec: DeploymentSpec) -> None:
+        self._called("upload", spec.deployment_name)
+
+    def mirror(self, service_name: str, deployment_name: str, percent: int) -> None:
+        self._called(f"mirror {percent}", deployment_name)
+
+    def retire_older(self, service_name: str, deployment_name: str, *, kept: str | None) -> Sequence[str]:
+        older = [name for name in self.specs if name not in {deployment_name, kept}]
+        for each in older:
+            self.retire(service_name, each, keep_files=False)
+        return older
+
+    def delete_if_empty(self, service_name: str) -> bool:
+        return not self.specs and self.delete(service_name)
+
     def update(self, spec: DeploymentSpec) -> None:
         self._called("update", spec.deployment_name)
         self.specs[spec.deployment_name] = spec

@@ -101,20 +101,20 @@ def test_carry_out__failed_before_the_service_was_touched__puts_nothing_back(tmp
 
 
 def test_carry_out__new_endpoint__is_made_while_the_model_is_registered(tmp_path: Path) -> None:
-    both = threading.Barrier(3)
+    both = threading.Barrier(4)
 
     class Meeting(FakeAzure):
-        """Each of the three waits for the others: steps in turn would never meet."""
+        """Each of the four waits for the others: steps in turn would never meet."""
 
         def _called(self, verb: str, subject: str) -> None:
             super()._called(verb, subject)
-            if verb in {"create", "register", "build"}:
+            if verb in {"create", "register", "build", "upload"}:
                 both.wait(10)
 
     scene = Scene(tmp_path, Meeting())
     scene.execution.carry_out(scene.plan(managed, "g1"))
-    assert sorted(scene.side.calls[:3]) == [f"build {LOCK}", "create churn", "register churn"]
-    assert scene.side.calls[3:] == ["stage g1", "start g1", "score g1", "shift g1"]
+    assert sorted(scene.side.calls[:4]) == [f"build {LOCK}", "create churn", "register churn", "upload g1"]
+    assert scene.side.calls[4:] == ["stage g1", "start g1", "score g1", "shift g1"]
 
 
 def test_carry_out__one_of_those_at_once_fails__all_have_ended_before_the_undo(tmp_path: Path) -> None:

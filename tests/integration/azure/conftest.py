@@ -9,9 +9,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.azure.online import Stage
 
 from mlaz_ci.adapters.identity import Credential, sign_in
 from mlaz_ci.models import Cloud, Secret, SignIn
@@ -96,6 +99,15 @@ def clock(fake_clock: FakeClock) -> CloudClock:
 @pytest.fixture
 def platform() -> RecordingPlatform:
     return RecordingPlatform()
+
+
+@pytest.fixture
+def stage(cloud: CloudState, sign_in_as: SignInAs, clock: CloudClock, tmp_path: Path) -> Stage:
+    """Jobs for online endpoints in this cloud, whose services echo what they are sent until a test says otherwise."""
+    from tests.integration.azure.online import Stage
+
+    cloud.live(Serving).echoes = True
+    return Stage(cloud=cloud, sign_in_as=sign_in_as, clock=clock, folder=tmp_path)
 
 
 SECRET = SignIn(client_id=world.CLIENT_ID, tenant_id=world.TENANT_ID, client_secret=Secret(world.CLIENT_SECRET))
