@@ -133,13 +133,23 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
     serving: Serving = (
         LocalDocker(environ, clock) if around.has_socket else LocalProcess(home, environ, clock, around.uv)
     )
+    door = _tracking_workspace(around, request)
     return Ports(
-        store=MlflowStore(request.tracking_uri, environ, around.platform),
+        store=MlflowStore(request.tracking_uri, environ, around.platform, workspace=door, workspace_serves=False),
         serving=serving,
         platform=around.platform,
         clock=clock,
         models_folder=home / "models",
     )
+
+
+def _tracking_workspace(around: _Surroundings, request: Request) -> WorkspaceDoor | None:
+    """The workspace that only tells of models: named by the inputs, or by the tracking URI, which names one whole."""
+    from mlaz_ci.adapters.mlflow_store import tracking_workspace
+
+    uri = request.tracking_uri or around.environ.get("MLFLOW_TRACKING_URI") or ""
+    named = request.workspace or tracking_workspace(uri)
+    return None if named is None else _workspace(around, replace(request, workspace=named))[1]
 
 
 def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
