@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mlaz_ci.adapters.mlflow_store.records import Entry, Missing, TooLarge, safe_path
-from mlaz_ci.adapters.mlflow_store.workspace.blobs import Address, Blobs, SignatureRefused
+from mlaz_ci.adapters.mlflow_store.workspace.blobs import Address, Blobs, SignatureRefused, not_taken
 from mlaz_ci.adapters.mlflow_store.workspace.places import Container, File
 from mlaz_ci.checks.mlmodel import MLMODEL_FILE, REQUIREMENT_FILES
-from mlaz_ci.errors import StorageAccessDenied
 
 _T = TypeVar("_T")
 _AT_ONCE: Final = 8
@@ -153,11 +152,7 @@ class WorkspaceArtifacts:
         try:
             yield
         except SignatureRefused as error:
-            raise StorageAccessDenied(
-                f"Azure Storage does not take the address that the workspace has just given for {path}: {error}",
-                usually="The clock of this machine is wrong, or the keys of the storage account were renewed and the workspace does not know yet.",
-                remedy="Set the clock; after a change of keys run `az ml workspace sync-keys`.",
-            ) from error
+            raise not_taken(path, error) from error
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}" if self._root else path

@@ -50,6 +50,15 @@ class SignatureRefused(Exception):
     """Storage does not take an address's signature, most often because its time is over. Never leaves this package."""
 
 
+def not_taken(path: str, error: SignatureRefused) -> StorageAccessDenied:
+    """What it is when a fresh address is refused as well."""
+    return StorageAccessDenied(
+        f"Azure Storage does not take the address that the workspace has just given for {path}: {error}",
+        usually="The clock of this machine is wrong, or the keys of the storage account were renewed and the workspace does not know yet.",
+        remedy="Set the clock; after a change of keys run `az ml workspace sync-keys`.",
+    )
+
+
 class Blobs:
     """Safe for threads."""
 

@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.adapters.mlflow_store.records import ENTRY_LIMIT, Missing, safe_path
-from mlaz_ci.adapters.mlflow_store.workspace.blobs import VERSION, Address, Blobs
+from mlaz_ci.adapters.mlflow_store.workspace.blobs import VERSION, Address, Blobs, SignatureRefused, not_taken
 from mlaz_ci.adapters.mlflow_store.workspace.places import File
 from mlaz_ci.errors import (
     AzureUnreachable,
@@ -63,12 +63,18 @@ class BlobContainer:
         for name, size_bytes in self._listed(prefix):
             if prefix and name != prefix and not name.startswith(f"{prefix}/"):
                 continue
-            found[safe_path(name)] = File(address=self.address(name), size_bytes=size_bytes)
+            found[safe_path(name)] = File(address=self._at(name), size_bytes=size_bytes)
             if len(found) > ENTRY_LIMIT:
                 raise ModelNotServable(f"{self.label} holds more than {ENTRY_LIMIT} files below {prefix}.")
         return found
 
     def address(self, path: str) -> Address:
+        """Signed anew: it is asked for where the one that was listed is not taken."""
+        with self._lock:
+            self._signed = None
+        return self._at(path)
+
+    def _at(self, path: str) -> Address:
         return Address(url=f"{self._url}/{quote(path)}", signature=self._signature())
 
     def writable(self, path: str) -> Address:
@@ -85,8 +91,7 @@ class BlobContainer:
         while True:
             asked = {"restype": "container", "comp": "list", "include": "metadata", "prefix": prefix}
             query = urlencode({**asked, **({"marker": marker} if marker else {})})
-            address = Address(url=self._url, signature=self._signature())
-            root = _xml(self._blobs.ask("GET", address, path=f"the list of {self.label}", query=query).text)
+            root = _xml(self._ask(query))
             for blob in root.iter("Blob"):
                 if (blob.findtext("Metadata/hdi_isfolder") or "").lower() != "true":
                     size = blob.findtext("Properties/Content-Length") or ""
@@ -94,6 +99,14 @@ class BlobContainer:
             marker = root.findtext("NextMarker") or ""
             if not marker:
                 return
+
+    def _ask(self, query: str) -> str:
+        path = f"the list of {self.label}"
+        try:
+            address = Address(url=self._url, signature=self._signature())
+            return self._blobs.ask("GET", address, path=path, query=query).text
+        except SignatureRefused as error:
+            raise not_taken(path, error) from error
 
 
 def open_datastore(door: WorkspaceDoor, name: str, blobs: Blobs, now: Callable[[], datetime]) -> BlobContainer:

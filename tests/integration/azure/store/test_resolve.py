@@ -202,6 +202,19 @@ def test_datastore__without_shared_keys__opened_by_our_own_token(
     assert model.facts.mlmodel_text == MLMODEL
 
 
+def test_version__registered_by_a_blobs_address__read_by_our_own_token(
+    shelf: Shelf, open_store: OpenStore, cloud: Cloud
+) -> None:
+    shelf.put("any/model", FILES, UPLOADED)
+    shelf.register("churn", f"https://{world.STORAGE_ACCOUNT}.blob.core.windows.net/{UPLOADED}/any/model/")
+    cloud.state(roles.Assignments).assign(
+        world.CLIENT_OBJECT_ID, roles.STORAGE_BLOB_DATA_CONTRIBUTOR, world.SUBSCRIPTION_SCOPE
+    )
+    model = open_store().resolve(VersionSource(name="churn", version="1"), name=None)
+    assert (model.facts.mlmodel_text, model.artifact_uri) == (MLMODEL, "models:/churn/1")
+    assert model.size_bytes == sum(map(len, FILES.values()))
+
+
 def test_run__account_without_shared_keys__read_by_our_own_token(
     shelf: Shelf, open_store: OpenStore, cloud: Cloud
 ) -> None:
