@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 import pytest
 
 from mlaz_ci.adapters.mlflow_store.workspace.blobs import Address
 from mlaz_ci.adapters.mlflow_store.workspace.datastores import sign_container
+from mlaz_ci.adapters.mlflow_store.workspace.places import ArtifactContainer
+from mlaz_ci.adapters.mlflow_store.workspace.regional import Regional
 from mlaz_ci.adapters.mlflow_store.workspace.uris import (
     ArtifactPlace,
     BlobPlace,
@@ -19,7 +23,7 @@ from mlaz_ci.adapters.mlflow_store.workspace.uris import (
     parse_place,
     tracking_workspace,
 )
-from mlaz_ci.errors import AzureUnreachable, InvalidInput
+from mlaz_ci.errors import AzureUnreachable, InvalidInput, TrackingServerFailed
 from mlaz_ci.models import Cloud, Workspace
 
 WORKSPACE = Workspace(subscription_id="5ub", resource_group="rg-ml", name="ws")
@@ -125,3 +129,29 @@ def test_address__shown_in_any_way__without_its_signature() -> None:
 def test_address__that_is_not_https__is_refused(uri: str) -> None:
     with pytest.raises(AzureUnreachable):
         Address.of(uri)
+
+
+class TextPrefixes:
+    """A service of the workspace that takes a prefix for a beginning of text, and writes its paths with a slash."""
+
+    def members(self, below: str, *, doing: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+        for path in ("model/MLmodel", "/model/a/b.bin", "model-2/MLmodel", "model"):
+            if path.lstrip("/").startswith(query["path"]):
+                yield {"path": path, "contentUri": f"https://acc.blob.core.windows.net/box/{path}?sig=x"}
+
+
+def test_listing__of_a_folder_by_a_beginning_of_text__is_that_folder_alone() -> None:
+    service = cast("Regional", TextPrefixes())
+    place = RunPlace(experiment="e", run_id="r", path="")
+    assert set(ArtifactContainer(place, service, service).files("model")) == {"model/MLmodel", "model/a/b.bin", "model"}
+
+
+@pytest.mark.parametrize("path", ["model/../../x", "model/a\\..\\x", "model/\0"])
+def test_listing__with_a_name_that_leads_out__is_refused(path: str) -> None:
+    class Tampered(TextPrefixes):
+        def members(self, below: str, *, doing: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+            yield {"path": path, "contentUri": "https://acc.blob.core.windows.net/box/x?sig=x"}
+
+    service = cast("Regional", Tampered())
+    with pytest.raises(TrackingServerFailed, match="leads out"):
+        ArtifactContainer(RunPlace(experiment="e", run_id="r", path=""), service, service).files("model")
