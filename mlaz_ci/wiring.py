@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
 from mlaz_ci.inputs import ConfigFile, Origin, origin_from_environ, parse_config, parse_request, secrets_of
-from mlaz_ci.models import Request, SignIn
+from mlaz_ci.models import PathSource, Request, SignIn
 from mlaz_ci.operations import Job
 from mlaz_ci.ports import Clock, Platform, Premises, Serving
 from mlaz_ci.targets import Side, rules_of
@@ -95,7 +95,7 @@ def home_folder(environ: Mapping[str, str]) -> Path:
 
 
 def connect(request: Request, environ: Mapping[str, str], platform: Platform, clock: Clock) -> Job:
-    """The job for `request` with real adapters. Raises NotInThisVersion for a target that is not built."""
+    """The job for `request` with real adapters. Raises ClientNotInstalled, and what signing in raises."""
     from mlaz_ci.adapters.uv import UvResolver
 
     rules = rules_of(request.target)
@@ -135,13 +135,29 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
     serving: Serving = (
         LocalDocker(environ, clock) if around.has_socket else LocalProcess(home, environ, clock, around.uv)
     )
+    door = _tracking_workspace(around, request)
     return Ports(
-        store=MlflowStore(request.tracking_uri, environ, around.platform),
+        store=MlflowStore(request.tracking_uri, environ, around.platform, workspace=door, workspace_serves=False),
         serving=serving,
         platform=around.platform,
         clock=clock,
         models_folder=home / "models",
     )
+
+
+def _tracking_workspace(around: _Surroundings, request: Request) -> WorkspaceDoor | None:
+    """The workspace that only tells of models: named by the inputs, or by the tracking URI, which names one whole."""
+    from mlaz_ci.adapters.mlflow_store import tracking_workspace
+
+    # Signing in may fail, and who asks no workspace for a model must not fail of it.
+    if request.source is None or isinstance(request.source, PathSource):
+        return None
+    uri = request.tracking_uri or around.environ.get("MLFLOW_TRACKING_URI")
+    named = tracking_workspace(uri) if uri else request.workspace
+    if named is None:
+        return None
+    _need("azure.identity", "azure-identity", request)
+    return _workspace(around, replace(request, workspace=named))[1]
 
 
 def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
@@ -216,7 +232,7 @@ def _need(module: str, package: str, request: Request) -> None:
         found = None
     if found is None:
         raise ClientNotInstalled(
-            f"`target: {request.target}` needs the Python package {package}, which is not installed here."
+            f"A workspace of Azure needs the Python package {package}, which is not installed here (`target: {request.target}`)."
         )
 
 

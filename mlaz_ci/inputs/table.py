@@ -86,7 +86,7 @@ _ROWS: Final = (
     Input(
         name="tracking-uri",
         group=Group.MODEL,
-        says="The MLflow tracking server or store that holds the run; without it MLFLOW_TRACKING_URI or MLflow's own default.",
+        says="The MLflow tracking server or store that holds the run; without it MLFLOW_TRACKING_URI, then the workspace's own where one is named, then MLflow's default.",
         config=ConfigUse.TRUSTED,
         used_by=_NAMES_MODEL,
     ),

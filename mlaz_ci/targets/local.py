@@ -44,18 +44,6 @@ _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "auth": _SECURITY,
-    # Where Azure is and who signs in: a workflow that goes over to `local` for a test keeps them.
-    "subscription-id": _INAPPLICABLE,
-    "resource-group": _INAPPLICABLE,
-    "workspace-name": _INAPPLICABLE,
-    "cloud": _INAPPLICABLE,
-    "client-id": _INAPPLICABLE,
-    "tenant-id": _INAPPLICABLE,
-    "client-secret": _INAPPLICABLE,
-    "client-certificate": _INAPPLICABLE,
-    "client-certificate-password": _INAPPLICABLE,
-    "creds": _INAPPLICABLE,
-    "audience": _INAPPLICABLE,
     "endpoint": _INAPPLICABLE,
     "also-delete": _INAPPLICABLE,
     "keep-previous": _INAPPLICABLE,

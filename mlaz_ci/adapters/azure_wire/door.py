@@ -61,6 +61,10 @@ class WorkspaceDoor:
         self._facts: WorkspaceFacts | None = None
         self._services: Mapping[str, str] | None = None
 
+    def beside(self, workspace: Workspace) -> WorkspaceDoor:
+        """The door of another workspace, for the same identity and in the same cloud."""
+        return WorkspaceDoor(self.wire, workspace, self._names)
+
     @property
     def path(self) -> str:
         """The workspace's ARM id, which is its path on every host."""

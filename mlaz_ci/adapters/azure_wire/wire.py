@@ -24,6 +24,7 @@ _TRIES: Final = 8
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _SHOWN_CHARS: Final = 500
+_SIGNATURE: Final = re.compile(r"(\bsig=)[^&\s'\")]+", re.IGNORECASE)
 
 
 class TokenSource(Protocol):
@@ -97,6 +98,10 @@ class Wire:
         self._pipelines: dict[str, Any] = {}
         self._lock = threading.Lock()
 
+    def utc_now(self) -> datetime:
+        """For what is signed or compared with Azure's times."""
+        return self._clock.utc_now()
+
     def ask(
         self,
         method: str,
@@ -130,7 +135,9 @@ class Wire:
                 self._clock.sleep(pause_s)
                 continue
             if answer is None or (answer.status in _PASSING and not may_repeat):
-                raise self._unanswered(doing, url, answer, trouble, may_repeat=may_repeat) from trouble
+                # A client's exception quotes the address it asked, and one that carries its own signature is a secret.
+                cause = trouble if scope else None
+                raise self._unanswered(doing, url, answer, trouble, may_repeat=may_repeat) from cause
             raise refusal_of(read_told(answer.text, status=answer.status, headers=answer.headers), doing=doing)
         raise AssertionError("the last attempt returns or raises")
 
@@ -173,7 +180,11 @@ class Wire:
         doing: str, url: str, answer: Answer | None, trouble: Exception | None, *, may_repeat: bool
     ) -> AzureUnreachable:
         host = url.split("/")[2] if url.count("/") > 2 else url
-        why = f"{answer.status} from a gateway" if answer else one_line(clip(str(trouble), _SHOWN_CHARS))
+        why = (
+            f"{answer.status} from a gateway"
+            if answer
+            else one_line(clip(_SIGNATURE.sub(r"\1***", str(trouble)), _SHOWN_CHARS))
+        )
         kind = AzureUnreachable if may_repeat else EffectUnknown
         return kind(f"Azure could not {doing}: no answer from {host}: {why}")
 

@@ -31,6 +31,7 @@ from mlaz_ci.models import (
     Request,
     RunSource,
     Severity,
+    SignIn,
     SmokeTest,
     Target,
 )
@@ -206,12 +207,12 @@ def test_parse_request__inapplicable_inputs__are_one_warning_and_left_out() -> N
     assert parsed.request.given == ("run-id", "service-name")
 
 
-def test_parse_request__azure_inputs_on_local__are_one_warning_so_that_one_word_changes_the_target() -> None:
+def test_parse_request__azure_inputs_on_local__are_kept_for_the_models_of_the_workspace() -> None:
+    """One word changes the target: the run is the workspace's there as well."""
     parsed = parse({**DEPLOY, "target": "local", **WORKSPACE, "client-id": GUID, "cloud": "AzureCloud"})
-    (finding,) = parsed.findings
-    assert finding.severity is Severity.WARNING
-    assert "`subscription-id`, `resource-group`, `workspace-name`" in finding.what
-    assert (parsed.request.workspace, parsed.request.sign_in) == (None, None)
+    assert parsed.findings == ()
+    assert parsed.request.workspace is not None
+    assert (parsed.request.workspace.name, parsed.request.sign_in) == ("ws1", SignIn(client_id=GUID))
 
 
 def test_parse_request__not_built_input_at_its_default__asks_for_nothing() -> None:
