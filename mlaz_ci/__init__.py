@@ -3,7 +3,10 @@
 A tour of the rooms, from the rim inwards (each imports only what stands below it):
 
     main, api        read the surroundings, build the adapters, call the core, turn the result into an exit code
-    adapters         the only rooms that touch the outside: github, identity, mlflow_store, uv, local_process, local_docker, clock
+    adapters         the only rooms that touch the outside: github, identity, mlflow_store, uv, local_process, local_docker, clock,
+                     azureml_v1 and azure_arm; those that speak Azure's REST stand on azure_wire
+    operations       the verbs
+    refusals, migration       what Azure's refusals mean; what a v1 service is as its successor
     execute, report, inputs   carry out a plan; render an Outcome; turn inputs into a Request
     checks, targets, serving  findings about a model; a target's rules and steps; what runs inside a service
     plan, polling    frozen steps; waiting with a deadline

@@ -155,6 +155,33 @@ class StoreNotSupported(ConfigurationError):
     )
 
 
+class RefusedByAzure(ConfigurationError):
+    usually = "Azure does not take a value of the request; its own words stand above."
+    remedy = "Correct the input, or the field under `raw:` in the config file, that Azure names."
+
+
+class ComputeNameInvalid(RefusedByAzure):
+    usually = (
+        "A cluster's name has 2 to 16 letters, digits and dashes, starts with a letter and ends with a letter or digit."
+    )
+    remedy = "Correct the name in `compute`."
+
+
+class RefusedByPolicy(ConfigurationError):
+    usually = "An Azure Policy of the subscription forbids what was asked, often for want of a tag; Azure's words above name it."
+    remedy = "Give what the policy asks for (`tags`, `location`, the config file), or have the policy except this resource group."
+
+
+class WorkspaceInLegacyMode(ConfigurationError):
+    usually = "The workspace has `v1LegacyMode` on, which switches off online endpoints."
+    remedy = "Have an administrator set `v1_legacy_mode` to false on the workspace, or use target aci or aks."
+
+
+class ClientNotInstalled(ConfigurationError):
+    usually = "mlaz-ci was installed without the clients that this target needs."
+    remedy = "Install `mlaz-ci[azure]`, or use the action, whose image has them."
+
+
 # --- 3: credentials or roles must change ---------------------------------------------------------------------------
 
 
@@ -268,6 +295,23 @@ class RoleMissing(AuthenticationError):
     remedy = "Have a role assigned that allows the action named above, on the scope named above."
 
 
+class WorkspacePrivate(AuthenticationError):
+    usually = (
+        "The workspace takes requests through its private endpoint alone, and this machine is outside of that network."
+    )
+    remedy = "Run on a self-hosted runner inside the workspace's network, or allow this runner's address in the workspace's public network access."
+
+
+class StorageAccessDenied(AuthenticationError):
+    usually = "The identity may not read or write the blobs of the workspace's storage account, or the account's firewall keeps this machine out."
+    remedy = "Give the identity the role Storage Blob Data Contributor on the workspace's storage account, and let the runner's address through its firewall."
+
+
+class ClusterAccessDenied(AuthenticationError):
+    usually = "Azure Machine Learning could not set itself up in the Kubernetes cluster: the cluster refuses it."
+    remedy = "Give the identity Contributor and Azure Kubernetes Service Cluster Admin on the cluster, switch on its local accounts, and attach it again."
+
+
 # --- 4: what was named does not exist ------------------------------------------------------------------------------
 
 
@@ -295,6 +339,16 @@ class ModelPathNotFound(NotFound):
 class ServiceNotFound(NotFound):
     usually = "It was never deployed from here, or was cleaned up."
     remedy = "Check `service-name` and `target`, or deploy it first."
+
+
+class WorkspaceNotFound(NotFound):
+    usually = "`workspace-name`, `resource-group` or `subscription-id` is mistyped, or the workspace is in another subscription or tenant."
+    remedy = "Compare the three with the workspace's overview page in the Azure portal."
+
+
+class ComputeNotFound(NotFound):
+    usually = "The name in `compute` is mistyped, or the cluster was never attached to this workspace, or was detached."
+    remedy = "Look at the workspace's attached computes (`az ml compute list`), or let it be made: `compute: {name: …, create: true}` in the config file."
 
 
 class FileNotFound(NotFound):
@@ -330,6 +384,18 @@ class ServiceBusy(Conflict):
 class RecordUnreadable(Conflict):
     usually = "The file was edited or damaged, or was written by another version of mlaz-ci."
     remedy = "Run `command: cleanup` for this service, which needs no record, and deploy again."
+
+
+class NameTaken(Conflict):
+    usually = "Somebody has a service of that name already: an online endpoint's name is unique in its region, across all customers."
+    remedy = "Choose another `service-name`."
+
+
+class RecreateNotAllowed(Conflict):
+    usually = "Azure cannot change that of a service that exists: it can only be deleted and created anew, with a new address and new keys."
+    remedy = (
+        "Set `allow-recreate: true` if every caller can take the new address and keys, or leave that setting as it is."
+    )
 
 
 class NothingToRollBackTo(Conflict):
@@ -388,6 +454,64 @@ class AzureUnreachable(ServiceFailed):
     usually = "Azure did not answer or answered with a server error, or the network between (a proxy, a firewall, DNS) is in the way."
     remedy = "Run again; behind a proxy check HTTPS_PROXY and REQUESTS_CA_BUNDLE, and https://azure.status.microsoft for an outage."
     retryable = True
+
+
+class AzureFailed(ServiceFailed):
+    usually = "Azure reported a failure that this version knows no cause of; its own code and words stand above."
+    remedy = "Look the code up in https://aka.ms/oe-tsg, and give Microsoft's support the correlation id."
+
+
+class AzureThrottled(ServiceFailed):
+    usually = (
+        "The subscription or the tenant sends more requests than Azure takes, often because many jobs run at once."
+    )
+    remedy = "Run again later, or run fewer deploys at once (a `concurrency` group)."
+    retryable = True
+
+
+class QuotaExceeded(ServiceFailed):
+    usually = "The subscription's quota for this kind of resource is used up in this region."
+    remedy = (
+        "Ask for more quota (Azure portal, Quotas), delete what is no longer used, or choose another size or region."
+    )
+
+
+class ImageBuildFailed(ServiceFailed):
+    usually = "Azure could not build the environment's image: a package is not on the index that the workspace asks, or the registry cannot be reached."
+    remedy = "Read the build's log above. If it lacks a package that is found here, the workspace asks another package index than this machine."
+
+
+class ImageInaccessible(ServiceFailed):
+    usually = "The container cannot pull its image: the admin user of the workspace's container registry is off, or the registry's network keeps it out."
+    remedy = "Switch on the registry's admin user (`az acr update --admin-enabled true`), or use target managed, which needs none."
+
+
+class ContainerCrashed(ServiceStartFailed):
+    usually = "The container started and ended again: the model could not be loaded, or there was too little memory."
+    remedy = "Read the container's log above."
+
+
+class NoRoomInCluster(ServiceFailed):
+    usually = "No node of the cluster has the cores, the memory or the GPU that the service asks for."
+    remedy = "Ask for less (`cpu-cores`, `memory-gb`, `instance-count`), or add nodes to the cluster."
+
+
+class ClusterFailed(ServiceFailed):
+    usually = "Azure could not make or attach the cluster; its own words stand above."
+    remedy = (
+        "Mend what Azure names and run again; a cluster that failed is deleted by its name with `az ml compute delete`."
+    )
+
+
+class NetworkNotReady(ServiceFailed):
+    usually = "The workspace's managed network is not provisioned yet, which Azure does with the first compute or deployment in it."
+    remedy = "Provision it once (`az ml workspace provision-network`) and run again."
+    retryable = True
+
+
+class SecretsNotInjected(ServiceFailed):
+    usually = "The endpoint's identity may not read a secret that an environment variable of the deployment refers to."
+    remedy = "Give the endpoint's identity the role to read that secret (Key Vault Secrets User, or Azure Machine Learning Workspace Connection Secrets Reader)."
 
 
 class IdTokenUnavailable(ServiceFailed):

@@ -29,23 +29,43 @@ from mlaz_ci.plan import (
     BuildEnvironment,
     Change,
     CreateService,
+    DeleteCompute,
+    DeleteModelVersion,
     DeleteService,
+    EnsureCluster,
     FetchModel,
+    MirrorTraffic,
     Plan,
     RegisterModel,
     RestartDeployment,
     RestoreDeployment,
     RetireDeployment,
+    RetireOlder,
+    Shared,
     ShareTraffic,
     ShiftTraffic,
     StartDeployment,
     Step,
     Together,
     UpdateDeployment,
+    UploadCode,
     Verify,
 )
 from mlaz_ci.polling import wait_until_settled
-from mlaz_ci.ports import Clock, Endpoints, InPlace, ModelRegistry, ModelStore, Platform, Progress, Serving
+from mlaz_ci.ports import (
+    Clock,
+    Clusters,
+    Endpoints,
+    InPlace,
+    Legacy,
+    ModelRegistry,
+    ModelStore,
+    Platform,
+    Premises,
+    Progress,
+    Room,
+    Serving,
+)
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
@@ -64,6 +84,10 @@ class Ports:
     registry: ModelRegistry | None = None
     in_place: InPlace | None = None
     endpoints: Endpoints | None = None
+    clusters: Clusters | None = None
+    premises: Premises | None = None
+    room: Room | None = None
+    legacy: Legacy | None = None
     """None are those that the target's rules never plan for."""
 
 
@@ -81,21 +105,30 @@ class Execution:
     is_unverified: bool = False
     has_changed: bool = False
     has_shifted: bool = False
+    has_committed: bool = False
+    """The traffic is with what was verified: what fails from here on, the end of the old, takes nothing back."""
     registered: ModelRef | None = None
     _download: _Download | None = None
 
     def carry_out(self, plan: Plan) -> None:
         """Every step in order; when one fails, the plan's undo, and the failure is raised again."""
         try:
-            for step in plan.steps:
+            for number, step in enumerate(plan.steps):
+                to_verify = any(isinstance(each, Verify) for each in plan.steps[number:])
+                self.has_committed = self.has_shifted and not to_verify
                 self._carry_out_step(step)
-        except BaseException:
-            self._undo(plan)
+        except BaseException as error:
+            if isinstance(error, NotReachable) and plan.keeps_unreachable:
+                self.left_behind.append(
+                    f'Deployment "{plan.deployment_name}" is healthy and was kept without traffic: it could not be reached from here.'
+                )
+            else:
+                self._undo(plan)
             raise
 
     def _undo(self, plan: Plan) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
-        if not self.has_changed:
+        if not self.has_changed or self.has_committed:
             return
         for step in plan.undo:
             try:
@@ -126,6 +159,11 @@ class Execution:
                 self._register(step)
             case BuildEnvironment():
                 self._build(step.lock)
+            case EnsureCluster() | DeleteModelVersion() | DeleteCompute():
+                self._change_shared(step)
+            case UploadCode():
+                with self._phase("upload the scoring script"):
+                    _known(self.ports.endpoints).prepare(step.spec)
             case AwaitHealthy():
                 with self._phase("start the service"):
                     self._await_healthy(step)
@@ -156,23 +194,73 @@ class Execution:
                 self._record("started", f"{step.service_name}/{step.deployment_name}")
                 with self._phase("restart the deployment"):
                     serving.start(step.service_name, step.deployment_name)
-            case ShareTraffic():
-                self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
-                _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
-            case ShiftTraffic():
-                self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
-                self.has_shifted = True
-                serving.shift(step.service_name, step.deployment_name)
+            case ShareTraffic() | MirrorTraffic() | ShiftTraffic():
+                self._move_traffic(step)
             case RetireDeployment():
                 self._record("stopped", f"{step.service_name}/{step.deployment_name}")
                 with self._phase("drain and stop"):
                     serving.retire(step.service_name, step.deployment_name, keep_files=step.keep_files)
+            case RetireOlder():
+                self._retire_older(step)
             case DeleteService():
-                self._record("deleted", step.service_name)
-                with self._phase("delete"):
-                    serving.delete(step.service_name)
+                self._delete(step)
             case _:
                 assert_never(step)
+
+    def _change_shared(self, step: Shared) -> None:
+        match step:
+            case EnsureCluster():
+                with self._phase("ensure the cluster") as progress:
+                    made = _known(self.ports.clusters).ensure_cluster(
+                        step.cluster, progress, deadline_s=self.deadline_s
+                    )
+                if made:
+                    verb = "attached the cluster" if step.cluster.resource_id else "created the cluster"
+                    self._record(verb, step.cluster.name, changes_service=False)
+            case DeleteModelVersion():
+                self._record("deleted the model version", f"{step.name}/{step.version}", changes_service=False)
+                if not _known(self.ports.registry).remove_version(step.name, step.version):
+                    self.notes.append(f"There was no version {step.version} of the model {step.name}.")
+            case DeleteCompute():
+                verb = "detached the compute" if step.keeps_resource else "deleted the compute"
+                self._record(verb, step.name, changes_service=False)
+                with self._phase("remove the compute"):
+                    if not _known(self.ports.clusters).remove_cluster(step.name, keeps_resource=step.keeps_resource):
+                        self.notes.append(f"There was no compute {step.name}.")
+            case _:
+                assert_never(step)
+
+    def _move_traffic(self, step: ShareTraffic | MirrorTraffic | ShiftTraffic) -> None:
+        match step:
+            case ShareTraffic():
+                self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
+                _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
+            case MirrorTraffic():
+                self._record(
+                    f"mirrored {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}"
+                )
+                _known(self.ports.endpoints).mirror(step.service_name, step.deployment_name, step.percent)
+            case ShiftTraffic():
+                self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
+                self.has_shifted = True
+                self.ports.serving.shift(step.service_name, step.deployment_name)
+
+    def _retire_older(self, step: RetireOlder) -> None:
+        for name in step.known:
+            self._record("stopped", f"{step.service_name}/{name}")
+        with self._phase("drain and stop"):
+            gone = _known(self.ports.endpoints).retire_older(step.service_name, step.deployment_name, kept=step.kept)
+        for name in gone:
+            if name not in step.known:
+                self._record("stopped", f"{step.service_name}/{name}")
+
+    def _delete(self, step: DeleteService) -> None:
+        self._record("deleted", step.service_name)
+        with self._phase("delete"):
+            if step.only_if_empty:
+                _known(self.ports.endpoints).delete_if_empty(step.service_name)
+            else:
+                self.ports.serving.delete(step.service_name)
 
     def _together(self, steps: Sequence[Step]) -> None:
         """All end before the first failure is raised, so that nothing goes on behind an undo."""
@@ -261,7 +349,8 @@ class Execution:
 
     def _verify(self, step: Verify) -> None:
         try:
-            answer = self.ports.serving.score(step.service_name, step.deployment_name, step.request)
+            name = None if step.through_service else step.deployment_name
+            answer = self.ports.serving.score(step.service_name, name, step.request)
         except NotReachable as error:
             if step.mode is SmokeTest.REQUIRED:
                 error.log = error.log or self._logs(step.service_name, step.deployment_name)
@@ -298,6 +387,9 @@ def _smoke_test_problem(step: Verify, answer: ScoreResponse) -> str | None:
     """Why this answer does not verify the deployment, or None."""
     if not answer.is_success:
         return f"The smoke test with {step.request.origin} was answered with HTTP {answer.status_code}."
+    if step.through_service:
+        # Who answers here may lag behind, or be a later run's: that users are answered is what this is about.
+        return None
     if answer.spec_hash is not None and answer.spec_hash != step.spec_hash:
         return f"The smoke test was answered by another deployment ({answer.spec_hash}, expected {step.spec_hash})."
     return None

@@ -42,10 +42,11 @@ def run_command_line(argv: Sequence[str] | None = None) -> int:
     environ = dict(os.environ)
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     command = next(iter(arguments), "")
-    is_invoke = command == Command.INVOKE
-    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=is_terminal, has_outputs=not is_invoke)
+    # What these two print on stdout is a body that a program reads, so no outputs stand beside it.
+    has_body = command in {Command.INVOKE, Command.MIGRATE}
+    platform = TerminalPlatform(sys.stdout, sys.stderr, environ, is_terminal=is_terminal, has_outputs=not has_body)
     attempt = _Attempt(environ, platform, {"command": command})
-    show_body = platform.answer if is_invoke else None
+    show_body = platform.answer if has_body else None
     return _run(attempt, lambda: parse_command_line(arguments, environ), platform.style, show_body=show_body)
 
 

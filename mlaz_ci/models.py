@@ -343,6 +343,22 @@ class LocalShape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A compute of the workspace by its name: made (`resource_id` None) or attached (the ARM id of a cluster that exists).
+
+    `settings` are further fields of Azure's own: VM size, number of nodes, purpose, TLS, network.
+    """
+
+    name: str
+    resource_id: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+# A description says something of a service, and a cluster is there before it: neither changes what serves.
+_CHANGE_NOTHING: Final = frozenset({"description", "cluster"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AzureShape:
     """What a service on Azure looks like, in the same words on every target; None is Azure's default or, of a service that is there, as it is.
 
@@ -353,6 +369,8 @@ class AzureShape:
     memory_gb: float | None = None
     location: str | None = None
     compute: str | None = None
+    cluster: Cluster | None = None
+    """How `compute` is made or attached where it is not there yet; None leaves computes alone."""
     auth: AuthMode | None = None
     instance_type: str | None = None
     instance_count: int | None = None
@@ -363,12 +381,35 @@ class AzureShape:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> Mapping[str, Any]:
-        """All that tells two shapes apart; a description changes nothing that serves."""
-        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "description"}
-        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in facts.items()}
+        """All that tells two shapes apart."""
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _CHANGE_NOTHING}
+        return {name: _plain(value) for name, value in facts.items()}
+
+
+def _plain(value: Any) -> Any:
+    """For a hash alone: another secret makes another shape, and none can be read out of it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return hashlib.sha256(value.reveal().encode()).hexdigest() if isinstance(value, Secret) else value
 
 
 Shape = LocalShape | AzureShape
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelVersionName:
+    """One version of a registered model, as a `cleanup` names it."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeName:
+    """One compute of the workspace, as a `cleanup` names it; `keeps_resource` only detaches it."""
+
+    name: str
+    keeps_resource: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -387,6 +428,8 @@ class Request:
     shape: Shape = LocalShape()
     tags: Mapping[str, str] = field(default_factory=dict)
     base_image: str | None = None
+    azureml_environment: str | None = None
+    """An environment that exists, as it was given, instead of one made of the lock."""
     strategy: Strategy = Strategy.REPLACE
     canary_percent: int = 10
     endpoint: EndpointUse = EndpointUse.CREATE
@@ -403,6 +446,7 @@ class Request:
     dry_run: bool = False
     relock: bool = False
     take_over: str | None = None
+    also_delete: tuple[ModelVersionName | ComputeName, ...] = ()
     owner: str = ""
     max_download_mb: float = 10_240.0
     given: tuple[str, ...] = ()
@@ -454,7 +498,13 @@ class ServiceFacts:
     detail: str = ""
     traffic: Mapping[str, int] = field(default_factory=dict)
     """Percent by deployment, where the service shares traffic out."""
+    mirrored: Mapping[str, int] = field(default_factory=dict)
+    """Percent of the requests that a deployment gets a copy of, by its name; nobody gets its answers."""
+    auth: AuthMode | None = None
+    """How callers prove themselves, where it cannot be changed once the service is there."""
     studio_url: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What it has of what cannot be changed in place, where the serving side tells: by the names of inputs and section keys."""
 
     def deployment(self, name: str | None) -> DeploymentFacts | None:
         return next((each for each in self.deployments if each.name == name), None)
@@ -483,6 +533,10 @@ class DeploymentSpec:
     tags: Mapping[str, str]
     owner: str
     smoke_request: ScoreRequest | None = None
+    environment: str | None = None
+    """An environment that exists, by its id or `name:version`, instead of one made of the lock."""
+    replaces: str | None = None
+    """The deployment that served when this one was planned: its size is the least that this one gets."""
 
     @property
     def local_shape(self) -> LocalShape:
@@ -503,6 +557,7 @@ class DeploymentSpec:
             self.lock.hash,
             json.dumps(self.shape.facts()),
             *self.files.values(),
+            *([self.environment] if self.environment else []),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -578,6 +633,8 @@ class Outcome:
     smoke_test: ScoreResponse | None = None
     smoke_request: ScoreRequest | None = None
     response: ScoreResponse | None = None
+    document: str | None = None
+    """A text that was asked for, to be printed as it is."""
     service: ServiceFacts | None = None
     lock_hash: str | None = None
     notes: tuple[str, ...] = ()

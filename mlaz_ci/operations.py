@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mlaz_ci.checks import examine, raise_on_errors
-from mlaz_ci.errors import FileNotFound, MissingInput, MlazError, NotInThisVersion, ServiceNotFound
+from mlaz_ci.errors import FileNotFound, InapplicableInput, MissingInput, MlazError, NotInThisVersion, ServiceNotFound
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     Command,
@@ -31,7 +31,7 @@ from mlaz_ci.models import (
     Status,
     Timing,
 )
-from mlaz_ci.plan import Plan
+from mlaz_ci.plan import Plan, begun
 from mlaz_ci.ports import Resolver
 from mlaz_ci.serving.lock import locked_packages
 from mlaz_ci.serving.matrix import SERVER_PACKAGE
@@ -110,6 +110,7 @@ class Job:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
         self.find(self.rules.findings)
+        self.inspect()
         with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
         self.ports.platform.info(f"Model: {self.model.label}")
@@ -120,6 +121,22 @@ class Job:
         assert examination.lock is not None
         self.ports.platform.info(f"Environment: {examination.lock.hash} (Python {examination.lock.python_version})")
         return self.model, examination.lock
+
+    def inspect(self) -> None:
+        """What stands in the way there, before anything is resolved: a missing role is seen in a second."""
+        if self.ports.premises is not None:
+            with self.phase("look at the workspace"):
+                findings = self.ports.premises.inspect(self.request)
+            self.find(findings)
+            raise_on_errors(findings)
+
+    def inspect_room(self) -> None:
+        """Whether there is room and leave for a change. Not asked where nothing is to be changed."""
+        if self.ports.room is not None:
+            with self.phase("look at roles and quota"):
+                findings = self.ports.room.inspect_room(self.request)
+            self.find(findings)
+            raise_on_errors(findings)
 
     def smoke_request(self, model: ModelRef) -> ScoreRequest | None:
         """The request that proves the service: the user's file, the model's example, or a sample of its signature."""
@@ -186,6 +203,7 @@ def _outcome_of_service(request: Request, status: Status, service: ServiceFacts 
         lock_hash=live.lock_hash if live else None,
         smoke_request=_smoke_request_of(live),
         service=service,
+        studio_url=service.studio_url,
     )
 
 
@@ -212,8 +230,15 @@ def _deploy(job: Job) -> Outcome:
         tags=_tags(request, model),
         owner=request.owner,
         smoke_request=smoke_request,
+        environment=request.azureml_environment,
+        replaces=before.service.live if before.service else None,
     )
     plan = rules.plan_deploy(request, spec, before, smoke_request)
+    if plan.steps:
+        job.inspect_room()
+    if not request.wait:
+        _check_may_leave(job)
+        plan = begun(plan)
     if request.dry_run:
         return _planned_deploy(job, spec, before, plan)
     execution = job.execute(plan) if plan.steps else None
@@ -223,6 +248,14 @@ def _deploy(job: Job) -> Outcome:
         job.find([Finding(code=code, severity=Severity.NOTICE, what=what, remedy=remedy)])
     outcome = replace(job.outcome(plan, execution, before), smoke_request=smoke_request)
     return _end_with_process(job, outcome) if job.serves_only_while_running else outcome
+
+
+def _check_may_leave(job: Job) -> None:
+    if job.serves_only_while_running:
+        raise InapplicableInput(
+            "`wait: false` cannot be had in a container without the Docker socket: what is served ends with the step.",
+            remedy="Leave `wait` out, or run on a runner that mounts the socket.",
+        )
 
 
 def _planned_deploy(job: Job, spec: DeploymentSpec, before: Snapshot, plan: Plan) -> Outcome:
@@ -275,6 +308,7 @@ def _tags(request: Request, model: ModelRef) -> Mapping[str, str]:
 def _doctor(job: Job) -> Outcome:
     if job.request.service_name:
         job.rules.check_service_name(job.request.service_name)
+    job.inspect_room()
     model, lock = job.resolve_and_check()
     smoke_request = job.smoke_request(model)
     return Outcome(
@@ -327,12 +361,47 @@ _STATUS_OF_STATE: Final = {
 
 def _status(job: Job) -> Outcome:
     job.rules.check_service_name(job.request.service_name)
-    service = job.ports.serving.snapshot(job.request.service_name).service
+    before = job.ports.serving.snapshot(job.request.service_name)
+    if "wait" in job.request.given and job.request.wait and (finished := _finish(job, before)):
+        return finished
+    service = before.service
     if service is None:
         return _outcome_of_service(job.request, Status.ABSENT, None)
     outcome = _outcome_of_service(job.request, _STATUS_OF_STATE[service.state], service)
     reason = service.detail if service.state is ServiceState.HEALTHY else f"Reason: {service.detail}."
     return replace(outcome, notes=(reason,) if service.detail else ())
+
+
+def _finish(job: Job, before: Snapshot) -> Outcome | None:
+    """What a deploy with `wait: false` began, taken to its end; None where nothing is under way."""
+    if job.rules.plan_finish(job.request, before, None) is None:
+        return None
+    smoke_request = _smoke_request_of_waiting(job, before)
+    plan = job.rules.plan_finish(job.request, before, smoke_request)
+    assert plan is not None, "the smoke test decides nothing of whether there is something to finish"
+    return replace(job.outcome(plan, job.execute(plan), before), smoke_request=smoke_request)
+
+
+def _smoke_request_of_waiting(job: Job, before: Snapshot) -> ScoreRequest | None:
+    """The user's file, what the deploy left with the deployment, or the example of the model if the step names it."""
+    if job.request.smoke_test is SmokeTest.OFF:
+        return None
+    if job.request.smoke_test_file is not None:
+        return _read_request(job.request.smoke_test_file, "smoke-test-file")
+    plan = job.rules.plan_finish(job.request, before, None)
+    facts = before.service.deployment(plan.deployment_name) if before.service and plan else None
+    if facts is not None and facts.smoke_body is not None:
+        return ScoreRequest(body=facts.smoke_body.encode(), origin="the smoke test of its deploy")
+    if job.request.source is not None:
+        job.model = job.ports.store.resolve(job.request.source, name=job.request.model_name)
+        return job.smoke_request(job.model)
+    if job.request.smoke_test is SmokeTest.REQUIRED:
+        raise MissingInput(
+            "There is nothing to smoke-test the deployment with.",
+            usually="`status` with `wait: true` ends a deploy, and was not told which model that deployed.",
+            remedy="Give the same `run-id` or `model-uri` as the deploy, or `smoke-test-file`, or set `smoke-test: off`.",
+        )
+    return None
 
 
 def _invoke(job: Job) -> Outcome:
@@ -383,6 +452,19 @@ def _end_canary(job: Job) -> Outcome:
     return job.outcome(plan, job.execute(plan), before)
 
 
+def _migrate(job: Job) -> Outcome:
+    """Read-only: what a live v1 service would be as its successor."""
+    assert job.ports.legacy is not None, "wiring gives it to the side that has v1 services"
+    document = job.ports.legacy.migration(job.request.service_name)
+    return Outcome(
+        command=Command.MIGRATE,
+        status=Status.PLANNED,
+        target=job.request.target,
+        service_name=job.request.service_name,
+        document=document,
+    )
+
+
 _VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
     Command.DEPLOY: _deploy,
     Command.DOCTOR: _doctor,
@@ -392,4 +474,5 @@ _VERBS: Final[Mapping[Command, Callable[[Job], Outcome]]] = {
     Command.ROLLBACK: _rollback,
     Command.PROMOTE: _end_canary,
     Command.REJECT: _end_canary,
+    Command.MIGRATE: _migrate,
 }

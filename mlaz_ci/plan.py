@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlaz_ci.models import DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
+from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +35,28 @@ class RegisterModel:
     def describe(self) -> str:
         how = "by reference; no byte of it passes through here" if self.model.is_in_workspace else "by upload"
         return f'register the model {self.model.label} as "{self.model.name}" ({how}), unless it is there'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnsureCluster:
+    """Make or attach the cluster that services run on, and wait until it is there."""
+
+    cluster: Cluster
+
+    def describe(self) -> str:
+        if self.cluster.resource_id:
+            return f'attach the cluster "{self.cluster.name}", unless it is there'
+        return f'create the cluster "{self.cluster.name}" (20 to 25 minutes), unless it is there'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UploadCode:
+    """Bring the scoring script and the swagger files to the workspace, once for each content."""
+
+    spec: DeploymentSpec
+
+    def describe(self) -> str:
+        return "upload the scoring script, unless it is there"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +129,14 @@ class Verify:
     request: ScoreRequest
     spec_hash: str
     mode: SmokeTest
+    through_service: bool = False
+    """By the service's own URI, as users call it: after the shift, while what served before is still there to go back to."""
 
     def describe(self) -> str:
+        if self.through_service:
+            return (
+                f'smoke-test service "{self.service_name}" by its own URI, before the old deployment goes ({self.mode})'
+            )
         return f'smoke-test deployment "{self.deployment_name}" with {self.request.origin} ({self.mode})'
 
 
@@ -134,6 +162,18 @@ class ShareTraffic:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MirrorTraffic:
+    """Send the deployment copies of a share of the requests; nobody gets its answers."""
+
+    service_name: str
+    deployment_name: str
+    percent: int
+
+    def describe(self) -> str:
+        return f'mirror {self.percent} % of the traffic of service "{self.service_name}" to deployment "{self.deployment_name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RetireDeployment:
     """Drain and stop; with `keep_files` it can be started again by a rollback."""
 
@@ -147,11 +187,54 @@ class RetireDeployment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeleteService:
+class RetireOlder:
+    """Drain and remove our deployments that are older than this one: those known now, and those that another run makes meanwhile."""
+
     service_name: str
+    deployment_name: str
+    known: tuple[str, ...] = ()
+    kept: str | None = None
+    """The one that stays without traffic, for a rollback."""
 
     def describe(self) -> str:
+        gone = ", ".join(f'"{each}"' for each in self.known if each != self.kept)
+        parts = [f"drain and remove deployment {gone}" if gone else ""]
+        parts.append(f'keep deployment "{self.kept}" without traffic, for a rollback' if self.kept else "")
+        return "; ".join(part for part in parts if part) or "remove what another run began before this one, if any did"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteService:
+    service_name: str
+    only_if_empty: bool = False
+    """Leave it where a deployment is in it: another run's, that came while this one was at work."""
+
+    def describe(self) -> str:
+        if self.only_if_empty:
+            return f'delete service "{self.service_name}" if no deployment is in it'
         return f'stop and delete service "{self.service_name}" with its deployments'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteModelVersion:
+    """One version of a registered model, because it was asked for by name."""
+
+    name: str
+    version: str
+
+    def describe(self) -> str:
+        return f'delete version {self.version} of the registered model "{self.name}"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteCompute:
+    """A compute, because it was asked for by name; with `keeps_resource` the cluster itself lives on."""
+
+    name: str
+    keeps_resource: bool
+
+    def describe(self) -> str:
+        return f'{"detach" if self.keeps_resource else "delete"} the compute "{self.name}"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,11 +254,15 @@ Change = (
     | RestoreDeployment
     | RestartDeployment
     | ShareTraffic
+    | MirrorTraffic
     | ShiftTraffic
     | RetireDeployment
+    | RetireOlder
     | DeleteService
 )
-Step = FetchModel | RegisterModel | BuildEnvironment | AwaitHealthy | Verify | Together | Change
+Shared = EnsureCluster | DeleteModelVersion | DeleteCompute
+"""The steps that concern what services share: no service is changed by them."""
+Step = FetchModel | RegisterModel | BuildEnvironment | UploadCode | AwaitHealthy | Verify | Together | Shared | Change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +277,15 @@ class Plan:
     undo: tuple[Step, ...] = ()
     deployment_name: str | None = None
     notes: tuple[str, ...] = ()
+    keeps_unreachable: bool = False
+    """A healthy deployment that cannot be reached from here is not a wrong one: it is left, without traffic, and no undo runs."""
 
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in self.steps)
+
+
+def begun(plan: Plan) -> Plan:
+    """The plan as far as it goes without waiting: up to the last step that starts or changes a deployment."""
+    starts = StartDeployment | UpdateDeployment | RestartDeployment | RestoreDeployment
+    last = max((at for at, step in enumerate(plan.steps) if isinstance(step, starts)), default=None)
+    return plan if last is None else replace(plan, steps=plan.steps[: last + 1], done=Status.CREATING)

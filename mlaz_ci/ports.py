@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from mlaz_ci.models import (
+    Cluster,
     DeploymentSpec,
+    Finding,
     Lock,
     ModelRef,
     ModelSource,
     Observation,
+    Request,
     ScoreRequest,
     ScoreResponse,
     Severity,
@@ -130,6 +133,10 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def remove_version(self, name: str, version: str) -> bool:
+        """Delete one version of a registered model; False when it was absent."""
+        ...
+
 
 class Serving(Protocol):
     """A serving side: where services live. Every call names the service; the port holds no state of its own."""
@@ -198,9 +205,65 @@ class Endpoints(Protocol):
         """Create the endpoint, without a deployment; returns when it is there. One that is there already is left as it is."""
         ...
 
+    def prepare(self, spec: DeploymentSpec) -> None:
+        """Bring what a deployment needs besides model and environment to where it is made from: the scoring script."""
+        ...
+
     def share(self, service_name: str, deployment_name: str, percent: int) -> None:
         """Give the deployment this share of the traffic; what the others have shrinks in proportion."""
         ...
+
+    def mirror(self, service_name: str, deployment_name: str, percent: int) -> None:
+        """Send the deployment copies of this share of the requests."""
+        ...
+
+    def retire_older(self, service_name: str, deployment_name: str, *, kept: str | None) -> Sequence[str]:
+        """Remove our deployments that were made before this one, but `kept`, which loses its traffic alone; the names of the removed.
+
+        What another run has under way is left to that run.
+        """
+        ...
+
+    def delete_if_empty(self, service_name: str) -> bool:
+        """Delete the endpoint unless a deployment is in it; False when it stays, or was absent."""
+        ...
+
+
+class Clusters(Protocol):
+    """The computes of the workspace, which services run on and share."""
+
+    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
+        """Make or attach it, and wait; True if it was. One that is there and whole is left as it is.
+
+        Raises ClusterFailed, ClusterAccessDenied, QuotaExceeded, ComputeNameInvalid, DeployTimedOut.
+        """
+        ...
+
+    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
+        """Delete it, or with `keeps_resource` only detach it from the workspace; False when it was absent."""
+        ...
+
+
+class Legacy(Protocol):
+    """The v1 services of the workspace, as they are to be read for a move."""
+
+    def migration(self, service_name: str) -> str:
+        """The config and the workflow of its successor. Raises ServiceNotFound."""
+        ...
+
+
+class Premises(Protocol):
+    """Looks at what Azure would refuse late: the workspace's switches, roles, quota, computes. Changes nothing."""
+
+    def inspect(self, request: Request) -> Sequence[Finding]:
+        """Raises what stands in the way of everything: WorkspaceNotFound, RoleMissing, SignInRefused, WorkspacePrivate, …"""
+        ...
+
+
+class Room(Protocol):
+    """What only a change needs there: roles, quota. Looked at when a plan has steps, before the first of them; changes nothing."""
+
+    def inspect_room(self, request: Request) -> Sequence[Finding]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

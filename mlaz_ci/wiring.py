@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from mlaz_ci.errors import FileNotFound, InvalidConfigFile, NotInThisVersion
+from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
 from mlaz_ci.inputs import ConfigFile, Origin, origin_from_environ, parse_config, parse_request, secrets_of
-from mlaz_ci.models import Request
+from mlaz_ci.models import PathSource, Request, SignIn
 from mlaz_ci.operations import Job
-from mlaz_ci.ports import Clock, Platform, Serving
-from mlaz_ci.targets import rules_of
+from mlaz_ci.ports import Clock, Platform, Premises, Serving
+from mlaz_ci.targets import Side, rules_of
 
 if TYPE_CHECKING:
+    from mlaz_ci.adapters.azure_wire import WorkspaceDoor
+    from mlaz_ci.adapters.identity import Credential
     from mlaz_ci.adapters.uv import UvResolver
+
+
+class AzureServing(Serving, Premises, Protocol):
+    """A serving side on Azure also knows what stands in the way there."""
+
 
 # Set in the Dockerfile: whether this is the action's own container, where a process ends with the step.
 _IN_ACTION_CONTAINER: Final = "MLAZ_CONTAINER"
@@ -85,7 +95,7 @@ def home_folder(environ: Mapping[str, str]) -> Path:
 
 
 def connect(request: Request, environ: Mapping[str, str], platform: Platform, clock: Clock) -> Job:
-    """The job for `request` with real adapters. Raises NotInThisVersion for a target that is not built."""
+    """The job for `request` with real adapters. Raises ClientNotInstalled, and what signing in raises."""
     from mlaz_ci.adapters.uv import UvResolver
 
     rules = rules_of(request.target)
@@ -99,31 +109,135 @@ def connect(request: Request, environ: Mapping[str, str], platform: Platform, cl
             "`build-from-source` is not in this version where the action has the Docker socket.",
             remedy="Give the package a wheel (build it once and put it on an index), or use the command line on the runner.",
         )
-    if rules.needs_workspace:
-        raise NotInThisVersion(f'Target "{request.target}" is not in this version.')
-    ports = _local_ports(request, environ, platform, clock, uv, has_socket=has_socket)
-    return Job(request=request, ports=ports, resolver=uv, serves_only_while_running=in_container and not has_socket)
+    ports = _PORTS[rules.side](
+        _Surroundings(environ=environ, platform=platform, clock=clock, uv=uv, has_socket=has_socket), request
+    )
+    ends_with_process = rules.side is Side.LOCAL and in_container and not has_socket
+    return Job(request=request, ports=ports, resolver=uv, serves_only_while_running=ends_with_process)
 
 
-def _local_ports(
-    request: Request,
-    environ: Mapping[str, str],
-    platform: Platform,
-    clock: Clock,
-    uv: UvResolver,
-    *,
-    has_socket: bool,
-) -> Ports:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Surroundings:
+    environ: Mapping[str, str]
+    platform: Platform
+    clock: Clock
+    uv: UvResolver
+    has_socket: bool
+
+
+def _local_ports(around: _Surroundings, request: Request) -> Ports:
     from mlaz_ci.adapters.local_docker import LocalDocker
     from mlaz_ci.adapters.local_process import LocalProcess
     from mlaz_ci.adapters.mlflow_store import MlflowStore
 
+    environ, clock = around.environ, around.clock
     home = home_folder(environ)
-    serving: Serving = LocalDocker(environ, clock) if has_socket else LocalProcess(home, environ, clock, uv)
+    serving: Serving = (
+        LocalDocker(environ, clock) if around.has_socket else LocalProcess(home, environ, clock, around.uv)
+    )
+    door = _tracking_workspace(around, request)
     return Ports(
-        store=MlflowStore(request.tracking_uri, environ, platform),
+        store=MlflowStore(request.tracking_uri, environ, around.platform, workspace=door, workspace_serves=False),
         serving=serving,
-        platform=platform,
+        platform=around.platform,
         clock=clock,
         models_folder=home / "models",
     )
+
+
+def _tracking_workspace(around: _Surroundings, request: Request) -> WorkspaceDoor | None:
+    """The workspace that only tells of models: named by the inputs, or by the tracking URI, which names one whole."""
+    from mlaz_ci.adapters.mlflow_store import tracking_workspace
+
+    # Signing in may fail, and who asks no workspace for a model must not fail of it.
+    if request.source is None or isinstance(request.source, PathSource):
+        return None
+    uri = request.tracking_uri or around.environ.get("MLFLOW_TRACKING_URI")
+    named = tracking_workspace(uri) if uri else request.workspace
+    if named is None:
+        return None
+    _need("azure.identity", "azure-identity", request)
+    return _workspace(around, replace(request, workspace=named))[1]
+
+
+def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
+    _need("azure.identity", "azure-identity", request)
+    _need("azureml.core", "azureml-core", request)
+    from mlaz_ci.adapters.azureml_v1 import WebServices
+    from mlaz_ci.adapters.identity import v1_authentication
+    from mlaz_ci.adapters.v1_reader import V1Reader
+
+    credential, door = _workspace(around, request)
+    authentication = partial(v1_authentication, credential)
+    services = WebServices(door, authentication, around.clock, around.platform, request.target)
+    return replace(
+        _azure_ports(around, request, door, services),
+        registry=services,
+        in_place=services,
+        clusters=services,
+        legacy=V1Reader(door),
+    )
+
+
+def _online_endpoint_ports(around: _Surroundings, request: Request) -> Ports:
+    _need("azure.identity", "azure-identity", request)
+    from mlaz_ci.adapters.azure_arm import OnlineEndpoints
+
+    _, door = _workspace(around, request)
+    endpoints = OnlineEndpoints(door, around.clock, around.platform, request)
+    return replace(
+        _azure_ports(around, request, door, endpoints),
+        registry=endpoints,
+        endpoints=endpoints,
+        in_place=endpoints,
+        room=endpoints,
+    )
+
+
+def _azure_ports(around: _Surroundings, request: Request, door: WorkspaceDoor, serving: AzureServing) -> Ports:
+    from mlaz_ci.adapters.mlflow_store import MlflowStore
+
+    return Ports(
+        store=MlflowStore(request.tracking_uri, around.environ, around.platform, workspace=door),
+        serving=serving,
+        platform=around.platform,
+        clock=around.clock,
+        models_folder=home_folder(around.environ) / "models",
+        premises=serving,
+    )
+
+
+def _workspace(around: _Surroundings, request: Request) -> tuple[Credential, WorkspaceDoor]:
+    """Who signs in, and the workspace's door; nothing is asked of Azure yet."""
+    from mlaz_ci.adapters.azure_wire import Wire, WorkspaceDoor
+    from mlaz_ci.adapters.identity import CLOUDS, check_subscription, sign_in
+
+    assert request.workspace is not None, "inputs ask for a workspace where the target needs one"
+    cloud, clock = request.workspace.cloud, around.clock
+    credential = sign_in(request.sign_in or SignIn(), around.environ, cloud, clock, around.platform)
+    wire = Wire(credential, clock, deadline_s=clock.now_s() + request.deadline_s)
+    subscription_id = request.workspace.subscription_id
+
+    def explain() -> None:
+        check_subscription(credential, subscription_id, clock)
+
+    return credential, WorkspaceDoor(wire, request.workspace, CLOUDS[cloud], explain=explain)
+
+
+def _need(module: str, package: str, request: Request) -> None:
+    """A laptop that only serves locally has no client of Azure. Raises ClientNotInstalled."""
+    try:
+        found = importlib.util.find_spec(module)
+    except ImportError:
+        found = None
+    if found is None:
+        raise ClientNotInstalled(
+            f"A workspace of Azure needs the Python package {package}, which is not installed here (`target: {request.target}`)."
+        )
+
+
+_PORTS: Final[Mapping[Side, Callable[[_Surroundings, Request], Ports]]] = {
+    Side.LOCAL: _local_ports,
+    Side.WEB_SERVICES: _web_service_ports,
+    Side.ONLINE_ENDPOINTS: _online_endpoint_ports,
+}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from mlaz_ci.models import (
     Command,
@@ -114,3 +117,11 @@ def service(**changes: Any) -> ServiceFacts:
         "created_at": NOON,
     }
     return ServiceFacts(**{**values, **changes})
+
+
+def wire_folder() -> Path:
+    """Microsoft's files and the recordings, beside the checkout or where MLAZ_WIRE says; the test is skipped without them."""
+    folder = Path(os.environ.get("MLAZ_WIRE") or Path(__file__).resolve().parents[2] / "shared" / "wire")
+    if not folder.is_dir():
+        pytest.skip("needs Microsoft's files: set MLAZ_WIRE")
+    return folder

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from mlaz_ci.errors import ConflictingInputs
+from mlaz_ci.errors import ConflictingInputs, InvalidInput
 from mlaz_ci.inputs.settings import unknown_input
 from mlaz_ci.inputs.table import INPUTS
+from mlaz_ci.models import Command
 
 _PREFIX: Final = "INPUT_"
 # Words of the runner's own that every container action may be given under `with:`.
@@ -32,4 +33,10 @@ def given_from_action(environ: Mapping[str, str]) -> Mapping[str, str]:
             raise ConflictingInputs(f"`{name}` was given twice, with a dash and with an underscore, and differs.")
     if unknown:
         raise unknown_input(unknown)
+    if given.get("command", "").strip() == Command.MIGRATE:
+        raise InvalidInput(
+            "`command: migrate` is of the command line alone: what it prints is to be read and kept, once.",
+            usually="The command was copied from the list of commands.",
+            remedy="Run `mlaz-ci migrate <service> --subscription-id … --resource-group … --workspace-name …` on your machine.",
+        )
     return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final, Never
 
@@ -28,7 +29,7 @@ class HelpAsked(Exception):
 
 
 def parse_command_line(argv: Sequence[str], environ: Mapping[str, str]) -> Mapping[str, str]:
-    """What `argv` gives, by the names of inputs. Secrets come from MLAZ_CLIENT_SECRET, MLAZ_CREDS and MLAZ_GITHUB_TOKEN alone.
+    """What `argv` gives, by the names of inputs. Secrets come from the environment alone (SECRET_VARIABLES).
 
     Raises HelpAsked, UnknownInput, InvalidInput, MissingInput, ConflictingInputs.
     """
@@ -40,6 +41,8 @@ def parse_command_line(argv: Sequence[str], environ: Mapping[str, str]) -> Mappi
     command = _parse_command(words.pop(0)) if not words[0].startswith("-") else Command.DEPLOY
     for word in words:
         _check_no_secret(word)
+    if command is Command.MIGRATE and words and not words[0].startswith("-"):
+        words[0] = f"--service-name={words[0]}"
     parsed, rest = _parser_of(command).parse_known_args(words)
     if parsed.help:
         raise HelpAsked(render_help(command))
@@ -108,15 +111,22 @@ class _Parser(argparse.ArgumentParser):
         raise InvalidInput(f"The command line cannot be read: {quote(message)}.", remedy="See `mlaz-ci --help`.")
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Breaks no name at its hyphens: an input is searched for, and copied, whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+
 def _parser_of(command: Command) -> _Parser:
     """Takes every option for every command; the help tells those that matter to it."""
     parser = _Parser(
         prog=f"mlaz-ci {command}",
         description=COMMANDS[command].does,
-        usage=f"mlaz-ci {command} [--option VALUE …]",
+        usage=f"mlaz-ci {command}{' SERVICE' if command is Command.MIGRATE else ''} [--option VALUE …]",
         add_help=False,
         allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        formatter_class=lambda prog: _Formatter(prog, max_help_position=32, width=110),
     )
     groups = {group: parser.add_argument_group(str(group)) for group in Group}
     for row in _OPTIONS:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-from mlaz_ci.errors import InvalidConfigFile, InvalidInput, NotInThisVersion, UnknownConfigKey
+from mlaz_ci.errors import InvalidConfigFile, InvalidInput, UnknownConfigKey
 from mlaz_ci.inputs.mappings import check_mapping
 from mlaz_ci.inputs.row import ConfigUse, Input, Kind
 from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
 from mlaz_ci.inputs.values import Value, clean, parse_value
 from mlaz_ci.inputs.wording import did_you_mean, quote
 from mlaz_ci.inputs.yaml_text import Entry, Place, YamlProblem, compose, entries_of, kind_of, plain_value, text_of
-from mlaz_ci.models import Target
-from mlaz_ci.targets import BUILT
+from mlaz_ci.models import Cluster, Target
 
 _SECTIONS: Final = tuple(str(each) for each in Target)
-_PASSED_ON: Final = tuple(str(each) for each in BUILT if each is not Target.LOCAL)
-_RAW: Final = "raw"
-KEYS: Final = (*(name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER), *_SECTIONS, _RAW)
+_COMPUTE: Final = "compute"
+_RESOURCE_ID: Final = re.compile(
+    r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^/\s]+/[^/\s]+/[^/\s]+", re.IGNORECASE
+)
+KEYS: Final = (*(name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER), *_SECTIONS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +31,14 @@ class Setting:
     """One key of the file with its value, and where it stands: "mlaz-ci.yml:3:7"."""
 
     value: Value
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterSetting:
+    """What the file says of how the cluster is made or attached, and where it stands."""
+
+    value: Cluster
     where: str
 
 
@@ -41,10 +51,11 @@ class ConfigFile:
     local: Mapping[str, Setting] = field(default_factory=dict)
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of the targets on Azure, by their names: fields of Azure's own schema, which their adapters check."""
+    cluster: ClusterSetting | None = None
 
 
 def parse_config(text: str, filename: str) -> ConfigFile:
-    """The settings in `text`. Raises InvalidConfigFile, UnknownConfigKey or NotInThisVersion with file, line and column."""
+    """The settings in `text`. Raises InvalidConfigFile or UnknownConfigKey with file, line and column."""
     reader = _Reader(filename)
     try:
         node = compose(text)
@@ -53,7 +64,21 @@ def parse_config(text: str, filename: str) -> ConfigFile:
             reader.read(entry)
     except YamlProblem as problem:
         raise InvalidConfigFile(f"{reader.at(problem.place)}: {problem.what}.") from problem
-    return ConfigFile(filename=filename, settings=reader.settings, local=reader.local, sections=reader.sections)
+    return ConfigFile(
+        filename=filename,
+        settings=reader.settings,
+        local=reader.local,
+        sections=reader.sections,
+        cluster=reader.cluster,
+    )
+
+
+def _resource_id(entry: Entry) -> str:
+    text = text_of(entry.node)
+    if not _RESOURCE_ID.fullmatch(text):
+        what = f"`{entry.key}` is not the resource id of a cluster: /subscriptions/…/managedClusters/…"
+        raise YamlProblem(what, entry.place)
+    return text
 
 
 def _is_empty(node: yaml.Node) -> bool:
@@ -66,13 +91,16 @@ class _Reader:
         self.settings: dict[str, Setting] = {}
         self.local: dict[str, Setting] = {}
         self.sections: dict[str, Mapping[str, Any]] = {}
+        self.cluster: ClusterSetting | None = None
 
     def at(self, place: Place) -> str:
         return f"{self._filename}:{place}"
 
     def read(self, entry: Entry) -> None:
         row = INPUTS.get(entry.key)
-        if row and row.config is not ConfigUse.NEVER:
+        if entry.key == _COMPUTE and isinstance(entry.node, yaml.MappingNode):
+            self._read_cluster(entry)
+        elif row and row.config is not ConfigUse.NEVER:
             self._set(self.settings, row, entry)
         elif row:
             raise UnknownConfigKey(
@@ -83,10 +111,8 @@ class _Reader:
         elif entry.key == Target.LOCAL:
             for each in self._entries(entry):
                 self._read_local(each)
-        elif entry.key in _PASSED_ON:
+        elif entry.key in _SECTIONS:
             self.sections[entry.key] = {each.key: plain_value(each.node) for each in self._entries(entry)}
-        elif entry.key in {*_SECTIONS, _RAW}:
-            raise NotInThisVersion(f"{self.at(entry.key_place)}: the section `{entry.key}` is not in this version.")
         else:
             raise self._unknown(entry, KEYS)
 
@@ -98,6 +124,36 @@ class _Reader:
         if row is None:
             raise self._unknown(entry, LOCAL_KEYS, section="local")
         self._set(self.local, row, entry)
+
+    def _read_cluster(self, section: Entry) -> None:
+        """`{name, create: true}` or `{name, attach: <ARM id>}`; what else stands there is Azure's own of a cluster."""
+        by_key = {each.key: each for each in entries_of(section.node)}
+        name = by_key.pop("name", None)
+        if name is None or not text_of(name.node):
+            raise YamlProblem("`compute` has no `name`", section.place)
+        self.settings[_COMPUTE] = Setting(value=text_of(name.node), where=self.at(name.place))
+        create, attach = by_key.pop("create", None), by_key.pop("attach", None)
+        wanted = self._is_wanted(create)
+        if wanted and attach:
+            raise YamlProblem("`create` and `attach` exclude each other", attach.key_place)
+        resource_id = _resource_id(attach) if attach else None
+        if resource_id is None and not wanted:
+            if by_key:
+                first = next(iter(by_key.values()))
+                raise YamlProblem(
+                    f"{quote(first.key)} says how a cluster is made, without `create: true`", first.key_place
+                )
+            return
+        settings = {key: plain_value(each.node) for key, each in by_key.items()}
+        cluster = Cluster(name=text_of(name.node), resource_id=resource_id, settings=settings)
+        self.cluster = ClusterSetting(value=cluster, where=self.at(section.place))
+
+    @staticmethod
+    def _is_wanted(create: Entry | None) -> bool:
+        wanted = plain_value(create.node) if create else False
+        if create and wanted not in {True, False}:
+            raise YamlProblem(f"`create` is neither true nor false: {quote(str(wanted))}", create.place)
+        return bool(wanted)
 
     def _unknown(
         self, entry: Entry, keys: Mapping[str, Input] | tuple[str, ...], section: str = ""

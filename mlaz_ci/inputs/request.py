@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mlaz_ci.errors import ConflictingInputs, InapplicableInput, MissingInput, NotInThisVersion, TargetNotChosen
+from mlaz_ci.inputs.also_delete import parse_also_delete
 from mlaz_ci.inputs.config import ConfigFile
 from mlaz_ci.inputs.model_source import parse_model_source
 from mlaz_ci.inputs.origin import Origin
@@ -38,7 +39,7 @@ from mlaz_ci.models import (
     Workspace,
     names,
 )
-from mlaz_ci.targets import BUILT, InputUse, TargetRules, rules_of
+from mlaz_ci.targets import TARGETS, InputUse, TargetRules, rules_of
 
 _NEEDS_MODEL: Final = frozenset({Command.DEPLOY, Command.DOCTOR})
 
@@ -58,8 +59,10 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
     """
     settings = read_settings(given, config, origin)
     command = _parse_command(settings)
-    target = _parse_target(settings)
-    _parse_azure(settings)  # its form is checked on every target alike
+    target = _parse_target(settings, command)
+    # The form of these is checked on every target alike, also where they are then left out.
+    _parse_azure(settings)
+    parse_also_delete(settings.text("also-delete") or "")
     source = _parse_source(settings, origin)
     rules = rules_of(target)
     unused = _check_uses(settings, target, rules)
@@ -70,9 +73,9 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
         rules.check_service_name(service_name)
     kept = settings.without(unused)
     sign_in, workspace = _parse_azure(kept)
-    if rules.needs_workspace and workspace is None:
+    if rules.side.needs_workspace and workspace is None:
         raise MissingInput(
-            f"`target: {target}` needs {listed(WORKSPACE_INPUTS)}.",
+            f"`{'command: migrate' if command is Command.MIGRATE else f'target: {target}'}` needs {listed(WORKSPACE_INPUTS)}.",
             usually="A service on Azure belongs to a workspace.",
             remedy="Give the three inputs, or set them in the config file.",
         )
@@ -113,6 +116,7 @@ def _build(
         shape=shape,
         tags=settings.mapping("tags"),
         base_image=settings.text("base-image"),
+        azureml_environment=settings.text("azureml-environment"),
         strategy=settings.choice("strategy", Strategy),
         canary_percent=int(settings.number("canary-percent")),
         endpoint=settings.choice("endpoint", EndpointUse),
@@ -129,6 +133,7 @@ def _build(
         dry_run=settings.boolean("dry-run"),
         relock=settings.boolean("relock"),
         take_over=settings.text("take-over"),
+        also_delete=parse_also_delete(settings.text("also-delete") or ""),
         owner=settings.text("owner") or origin.default_owner,
         given=settings.given,
         origin=origin.facts(),
@@ -148,8 +153,10 @@ def _parse_command(settings: Settings) -> Command:
     return command
 
 
-def _parse_target(settings: Settings) -> Target:
+def _parse_target(settings: Settings, command: Command) -> Target:
     """Local only where nothing points elsewhere; a workspace alone is never a choice."""
+    if command is Command.MIGRATE:
+        return Target.ACI  # it reads what v1 serves, on whatever cluster
     if "target" in settings.values:
         return settings.choice("target", Target)
     given = [name for name in WORKSPACE_INPUTS if name in settings.values]
@@ -167,6 +174,8 @@ def _parse_azure(settings: Settings) -> tuple[SignIn | None, Workspace | None]:
         client_secret=settings.secret("client-secret"),
         credentials=credentials,
         audience=settings.text("audience"),
+        client_certificate=settings.secret("client-certificate"),
+        client_certificate_password=settings.secret("client-certificate-password"),
     )
     resource_group, workspace_name = settings.text("resource-group"), settings.text("workspace-name")
     # The subscription of `creds` completes a workspace; alone it names none.
@@ -237,7 +246,7 @@ def _check_built(settings: Settings, rules: TargetRules) -> None:
     ]
     if missing:
         raise NotInThisVersion(
-            f"{listed(missing)} cannot be used in this version, which builds target {names(list(BUILT))}."
+            f"{listed(missing)} cannot be used in this version, which builds target {names(list(TARGETS))}."
         )
 
 

@@ -86,7 +86,7 @@ class Input:
 
     @property
     def may_have_lines(self) -> bool:
-        return self.kind in {Kind.MAPPING, Kind.SECRET} or self.name == "description"
+        return self.kind in {Kind.MAPPING, Kind.SECRET} or self.name in {"description", "also-delete"}
 
     @property
     def hides_its_value(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from mlaz_ci.inputs.row import ConfigUse, Input, Kind
 from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
 from mlaz_ci.inputs.values import parse_value
+from mlaz_ci.models import Target
+from mlaz_ci.targets import TARGETS
 
 
 def render_schema() -> Mapping[str, Any]:
@@ -22,6 +24,8 @@ def render_schema() -> Mapping[str, Any]:
         "additionalProperties": False,
         "properties": {
             **keys,
+            "compute": {**keys["compute"], **_COMPUTE},
+            **{str(each): _passed_on(each) for each in TARGETS if each is not Target.LOCAL},
             "local": {
                 "description": "What a service of the target `local` looks like.",
                 "type": "object",
@@ -29,6 +33,24 @@ def render_schema() -> Mapping[str, Any]:
                 "properties": local,
             },
         },
+    }
+
+
+_COMPUTE: Final = {
+    "type": ["string", "object"],
+    "properties": {
+        "name": {"type": "string", "minLength": 1},
+        "create": {"type": "boolean"},
+        "attach": {"type": "string", "pattern": "^/subscriptions/"},
+    },
+    "required": ["name"],
+}
+
+
+def _passed_on(target: Target) -> Mapping[str, Any]:
+    return {
+        "description": f"What is rarer of a service of the target `{target}`, by Azure's own keys; checked before anything is made.",
+        "type": ["object", "null"],
     }
 
 

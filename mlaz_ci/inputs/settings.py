@@ -14,13 +14,13 @@ from mlaz_ci.inputs.row import ConfigUse
 from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
 from mlaz_ci.inputs.values import Value, clean, parse_value
 from mlaz_ci.inputs.wording import did_you_mean, listed, quote
-from mlaz_ci.models import Secret
+from mlaz_ci.models import Cluster, Secret
 
 _MAX_NAMED: Final = 5
 _EnumT = TypeVar("_EnumT", bound=StrEnum)
 
 # They say who owns what, or run code of packages: a pull request must not.
-_REFUSED_ON_PULL_REQUESTS: Final = ("owner", "take-over", "build-from-source")
+_REFUSED_ON_PULL_REQUESTS: Final = ("owner", "take-over", "build-from-source", "also-delete")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +31,8 @@ class Settings:
     local: Mapping[str, Setting]
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The config file's sections of the targets on Azure, as they stand there."""
+    made_cluster: Cluster | None = None
+    """How the config file says that `compute` is made or attached."""
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -82,6 +84,12 @@ class Settings:
     def given_choice(self, name: str, enum: type[_EnumT]) -> _EnumT | None:
         return self.choice(name, enum) if name in self.values else None
 
+    @property
+    def cluster(self) -> Cluster | None:
+        """None where an input names another cluster than the config file tells how to make."""
+        made = self.made_cluster
+        return made if made is not None and made.name == self.text("compute") else None
+
     def section(self, name: str) -> Mapping[str, Any]:
         return self.sections.get(name, {})
 
@@ -113,11 +121,18 @@ def read_settings(given: Mapping[str, str], config: ConfigFile | None, origin: O
     if origin.is_pull_request:
         _check_inputs_of_pull_request(inputs)
         _check_config_of_pull_request({name: each for name, each in settings.items() if name not in inputs})
+        if config and config.cluster:
+            raise UntrustedConfigKey(
+                f"{config.cluster.where}: how a cluster is made is not taken from the config file on pull-request events.",
+                usually="The config file is the pull request's own there, and a cluster costs money until it is deleted.",
+                remedy="Name a cluster that exists in the step's input `compute`.",
+            )
     from_config = {name: setting.value for name, setting in settings.items()}
     return Settings(
         values={**from_config, **inputs},
         local=config.local if config else {},
         sections=config.sections if config else {},
+        made_cluster=config.cluster.value if config and config.cluster else None,
     )
 
 

@@ -86,8 +86,19 @@ def parse_sign_in(
     client_secret: Secret | None,
     credentials: Credentials | None,
     audience: str | None,
+    client_certificate: Secret | None = None,
+    client_certificate_password: Secret | None = None,
 ) -> SignIn | None:
     """How to sign in, or None where nothing was given. Raises ConflictingInputs, MissingInput."""
+    certified = client_certificate is not None
+    if certified and (client_secret is not None or credentials):
+        beside = "creds" if credentials else "client-secret"
+        raise ConflictingInputs(f"`client-certificate` was given beside {listed([beside])}.")
+    if client_certificate_password is not None and not certified:
+        raise MissingInput("`client-certificate-password` was given without `client-certificate`.")
+    if certified and (client_id is None or tenant_id is None):
+        missing = [name for name, value in (("client-id", client_id), ("tenant-id", tenant_id)) if value is None]
+        raise MissingInput(f"`client-certificate` was given without {listed(missing)}.")
     parts = dict(zip(_PARTS, (client_id, tenant_id, client_secret), strict=True))
     given = [name for name, value in parts.items() if value is not None]
     if credentials:
@@ -99,7 +110,14 @@ def parse_sign_in(
         raise MissingInput(f"`client-secret` was given without {listed(missing)}.")
     if not given and not credentials and audience is None:
         return None
-    return SignIn(client_id=client_id, tenant_id=tenant_id, client_secret=client_secret, audience=audience)
+    return SignIn(
+        client_id=client_id,
+        tenant_id=tenant_id,
+        client_secret=client_secret,
+        audience=audience,
+        client_certificate=client_certificate,
+        client_certificate_password=client_certificate_password,
+    )
 
 
 def parse_workspace(

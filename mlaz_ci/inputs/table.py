@@ -25,7 +25,9 @@ _NAME_FORM: Final = (
 )
 
 _CHECKS: Final = frozenset({Command.DEPLOY, Command.DOCTOR, Command.AUTO})
+_NAMES_MODEL: Final = _CHECKS | {Command.STATUS}
 _MAKES: Final = frozenset({Command.DEPLOY, Command.AUTO})
+_SETTLES: Final = _MAKES | {Command.STATUS}
 _WRITES: Final = frozenset(Command) - {Command.STATUS, Command.INVOKE, Command.DOCTOR, Command.MIGRATE}
 _WAITS: Final = frozenset({Command.DEPLOY, Command.AUTO, Command.ROLLBACK, Command.PROMOTE, Command.STATUS})
 _AZURE: Final = frozenset(Command)
@@ -55,14 +57,14 @@ _ROWS: Final = (
         says="The MLflow run that logged the model.",
         pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}",
         form="an MLflow run id: letters, digits, `_` and `-`",
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="model-path",
         group=Group.MODEL,
         says="The path or name under which the run logged the model.",
         default="model",
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="model-uri",
@@ -71,7 +73,7 @@ _ROWS: Final = (
             "The model, instead of `run-id`: `runs:/<run id>/<path>`, `models:/<name>/<version>`, `models:/<name>@<alias>`, `models:/m-<id>`, "
             "`azureml://registries/<registry>/models/<name>/versions/<version>`, or a folder of the checkout."
         ),
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="model-name",
@@ -79,14 +81,14 @@ _ROWS: Final = (
         says="The name to register the model under; without it the registered model's own, or one made from the experiment, path or folder it was logged in.",
         pattern=r"[^/:\x00-\x1f\x7f]{1,255}",
         form="at most 255 characters without `/` and `:`",
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     Input(
         name="tracking-uri",
         group=Group.MODEL,
-        says="The MLflow tracking server or store that holds the run; without it MLFLOW_TRACKING_URI or MLflow's own default.",
+        says="The MLflow tracking server or store that holds the run; without it MLFLOW_TRACKING_URI, then the workspace's own where one is named, then MLflow's default.",
         config=ConfigUse.TRUSTED,
-        used_by=_CHECKS,
+        used_by=_NAMES_MODEL,
     ),
     # --- Where ---
     Input(
@@ -120,7 +122,6 @@ _ROWS: Final = (
         values=EndpointUse,
         default="create",
         config=ConfigUse.TRUSTED,
-        is_built=False,
         used_by=_AZURE,
     ),
     Input(
@@ -130,7 +131,6 @@ _ROWS: Final = (
         pattern=_GUID,
         form=_GUID_FORM,
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     Input(
         name="resource-group",
@@ -139,7 +139,6 @@ _ROWS: Final = (
         pattern=r"[\w().-]{0,89}[\w()-]",
         form="at most 90 letters, digits, `_`, `-`, `.`, `(` and `)`, not ending with a period",
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     Input(
         name="workspace-name",
@@ -148,7 +147,6 @@ _ROWS: Final = (
         pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}",
         form="3 to 33 letters, digits, `_` and `-`, starting with a letter or digit",
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     Input(
         name="cloud",
@@ -159,17 +157,15 @@ _ROWS: Final = (
         default="AzureCloud",
         ignores_case=True,
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     # --- Who ---
     Input(
         name="client-id",
         group=Group.WHO,
-        says="The application (client) id to sign in to Azure as; alone it signs in by OIDC or managed identity.",
+        says="The application (client) id to sign in to Azure as; without a secret or certificate it signs in by OIDC, alone by managed identity.",
         pattern=_GUID,
         form=_GUID_FORM,
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     Input(
         name="tenant-id",
@@ -178,7 +174,6 @@ _ROWS: Final = (
         pattern=rf"{_GUID}|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
         form="a GUID or a domain such as contoso.onmicrosoft.com",
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     Input(
         name="client-secret",
@@ -186,7 +181,20 @@ _ROWS: Final = (
         says="The secret of `client-id`, where neither OIDC nor a managed identity can be used.",
         kind=Kind.SECRET,
         config=ConfigUse.NEVER,
-        is_built=False,
+    ),
+    Input(
+        name="client-certificate",
+        group=Group.WHO,
+        says="A certificate of `client-id` with its key, instead of `client-secret`: PEM text, a PKCS#12 file in base64, or the path of either.",
+        kind=Kind.SECRET,
+        config=ConfigUse.NEVER,
+    ),
+    Input(
+        name="client-certificate-password",
+        group=Group.WHO,
+        says="The password of the key in `client-certificate`, if it has one.",
+        kind=Kind.SECRET,
+        config=ConfigUse.NEVER,
     ),
     Input(
         name="creds",
@@ -194,7 +202,6 @@ _ROWS: Final = (
         says="The AZURE_CREDENTIALS JSON of azure/login (clientId, clientSecret, tenantId), instead of the three inputs.",
         kind=Kind.SECRET,
         config=ConfigUse.NEVER,
-        is_built=False,
     ),
     Input(
         name="audience",
@@ -203,7 +210,6 @@ _ROWS: Final = (
         pattern=r"[!-~]{1,255}",
         form="a URI without spaces",
         config=ConfigUse.TRUSTED,
-        is_built=False,
     ),
     # --- Shape ---
     Input(
@@ -214,7 +220,6 @@ _ROWS: Final = (
         minimum=0.01,
         maximum=1024,
         unit="cores",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -225,7 +230,6 @@ _ROWS: Final = (
         minimum=0.1,
         maximum=65536,
         unit="GB",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -234,14 +238,12 @@ _ROWS: Final = (
         says="The Azure region; without it the workspace's own.",
         pattern=r"[A-Za-z0-9 ()-]{1,60}",
         form="the name of an Azure region",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
         name="description",
         group=Group.SHAPE,
         says="A sentence that the service carries.",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -254,8 +256,7 @@ _ROWS: Final = (
     Input(
         name="compute",
         group=Group.SHAPE,
-        says="The attached cluster that serves, on aks and kubernetes.",
-        is_built=False,
+        says="The cluster of the workspace that serves, on aks and kubernetes. In the config file also a mapping that says how it is made or attached: `{name: aks-mlflow, create: true}`.",
         used_by=_MAKES,
     ),
     Input(
@@ -264,7 +265,6 @@ _ROWS: Final = (
         says="Send the service's logs and metrics to Application Insights.",
         kind=Kind.BOOLEAN,
         default="false",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -273,7 +273,6 @@ _ROWS: Final = (
         says="Keep what the service is asked and answers in Azure's data collector.",
         kind=Kind.BOOLEAN,
         default="false",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -282,7 +281,6 @@ _ROWS: Final = (
         says="How callers of the service on Azure prove who they are; a local service takes none and is bound to 127.0.0.1.",
         kind=Kind.CHOICE,
         values=AuthMode,
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -291,7 +289,6 @@ _ROWS: Final = (
         says="The VM size (managed) or instance type (kubernetes).",
         pattern=r"[A-Za-z][A-Za-z0-9._-]{0,127}",
         form="a name such as Standard_DS3_v2",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -303,7 +300,6 @@ _ROWS: Final = (
         minimum=1,
         maximum=1000,
         unit="instances",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -313,8 +309,7 @@ _ROWS: Final = (
         kind=Kind.CHOICE,
         values=Strategy,
         default="replace",
-        is_built=False,
-        used_by=_MAKES,
+        used_by=_SETTLES,
     ),
     Input(
         name="canary-percent",
@@ -325,8 +320,7 @@ _ROWS: Final = (
         minimum=1,
         maximum=99,
         unit="percent",
-        is_built=False,
-        used_by=_MAKES,
+        used_by=_SETTLES,
     ),
     Input(
         name="environment-variables",
@@ -344,24 +338,21 @@ _ROWS: Final = (
         says="A container image to build the environment on, instead of Microsoft's.",
         pattern=r"[A-Za-z0-9][\w./:@-]{0,511}",
         form="an image reference such as registry.example.com/base:1.2",
-        is_built=False,
         used_by=_CHECKS,
     ),
     Input(
         name="azureml-environment",
         group=Group.SHAPE,
         says="An existing environment of the workspace or of a registry, instead of one built for the model.",
-        is_built=False,
         used_by=_CHECKS,
     ),
     # --- How ---
     Input(
         name="wait",
         group=Group.HOW,
-        says="Wait until the service answers, and verify it.",
+        says="Wait until the service answers, and verify it. With `false` a deploy ends as soon as Azure works on it; `status` with `wait: true` then takes it to its end.",
         kind=Kind.BOOLEAN,
         default="true",
-        is_built=False,
         used_by=_WAITS,
     ),
     Input(
@@ -406,8 +397,7 @@ _ROWS: Final = (
         says="Keep the old deployment on Azure, without traffic and at its price, so that a rollback takes seconds.",
         kind=Kind.BOOLEAN,
         default="false",
-        is_built=False,
-        used_by=_MAKES,
+        used_by=_SETTLES,
     ),
     Input(
         name="build-from-source",
@@ -424,7 +414,6 @@ _ROWS: Final = (
         says="Consent to delete and create where Azure cannot update; the URL and the keys change.",
         kind=Kind.BOOLEAN,
         default="false",
-        is_built=False,
         used_by=_MAKES,
     ),
     Input(
@@ -442,6 +431,16 @@ _ROWS: Final = (
         kind=Kind.BOOLEAN,
         default="false",
         used_by=_CHECKS,
+    ),
+    Input(
+        name="also-delete",
+        group=Group.HOW,
+        says=(
+            "What `cleanup` deletes besides the service, which it otherwise leaves alone since others may use it: `models:/<name>/<version>`, `computes/<name>`, "
+            "or `attached/<name>`, which detaches a cluster and leaves it running. Several stand on lines of their own. Refused on pull-request events."
+        ),
+        config=ConfigUse.NEVER,
+        used_by=frozenset({Command.CLEANUP}),
     ),
     Input(
         name="take-over",
@@ -464,7 +463,6 @@ _ROWS: Final = (
         group=Group.HOW,
         says="The model version that was approved; `promote` refuses any other.",
         config=ConfigUse.NEVER,
-        is_built=False,
         used_by=frozenset({Command.PROMOTE, Command.REJECT}),
     ),
     Input(
@@ -602,10 +600,8 @@ COMMANDS: Final[Mapping[Command, CommandRow]] = {
             does="Send a request file to the service and print the answer.",
             needs=("service-name", "request-file"),
         ),
-        CommandRow(command=Command.PROMOTE, does="End a canary: all traffic to the new deployment.", is_built=False),
-        CommandRow(
-            command=Command.REJECT, does="End a canary: all traffic back to the old deployment.", is_built=False
-        ),
+        CommandRow(command=Command.PROMOTE, does="End a canary: all traffic to the new deployment."),
+        CommandRow(command=Command.REJECT, does="End a canary: all traffic back to the old deployment."),
         CommandRow(command=Command.ROLLBACK, does="Go back to the deployment that served before."),
         CommandRow(
             command=Command.SWEEP,
@@ -619,7 +615,6 @@ COMMANDS: Final[Mapping[Command, CommandRow]] = {
         CommandRow(
             command=Command.MIGRATE,
             does="Read a live v1 service and print the config and workflow for its successor (command line only).",
-            is_built=False,
         ),
         CommandRow(
             command=Command.AUTO,

@@ -20,7 +20,7 @@ from mlaz_ci.report.verdict import exit_code_of, exit_code_of_status, status_of_
 class Report:
     """All that is shown of one run. `log` is long material to fold away; it is "the log above" of the texts.
 
-    `body` is what a service answered, untouched; None where nothing was asked or nothing came.
+    `body` is what a program reads of it: what a service answered, untouched, or the document that was asked for; else None.
     """
 
     exit_code: ExitCode
@@ -42,8 +42,14 @@ def report_outcome(
         summary=render_summary(outcome, now),
         outputs=render_outputs(outcome),
         annotations=render_annotations(outcome),
-        body=outcome.response.body if outcome.response else None,
+        body=_body_of(outcome),
     )
+
+
+def _body_of(outcome: Outcome) -> bytes | None:
+    if outcome.document is not None:
+        return outcome.document.encode()
+    return outcome.response.body if outcome.response else None
 
 
 def report_failure(failure: Failure, *, style: Style = PLAIN) -> Report:

@@ -50,6 +50,7 @@ def render_terminal(
     if isinstance(ended, Outcome):
         lines += _outcome(ended, style, now)
         lines += _answer(ended.response, with_body=with_body) if ended.response else []
+        lines += [*ended.document.split("\n"), ""] if ended.document and with_body else []
         lines += _further(ended)
     else:
         lines += _failure(ended, style)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
-from mlaz_ci.errors import NotInThisVersion
 from mlaz_ci.models import DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import aci, aks, kubernetes, local, managed
 from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.side import Side as Side
 
 
 class InputUse(StrEnum):
@@ -27,8 +27,8 @@ class InputUse(StrEnum):
 class TargetRules(Protocol):
     """What the rest of the house asks of a target. All of it is pure."""
 
-    needs_workspace: bool
-    """Whether the inputs must name an Azure workspace."""
+    side: Side
+    """What serves there: which adapter drives it."""
 
     def shape(self, given: Given) -> Shape:
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""
@@ -51,6 +51,10 @@ class TargetRules(Protocol):
         self, request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None
     ) -> Plan: ...
 
+    def plan_finish(self, request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan | None:
+        """What takes a deploy with `wait: false` to its end; None where nothing is under way."""
+        ...
+
     def plan_cleanup(self, request: Request, snapshot: Snapshot) -> Plan: ...
 
     def plan_rollback(self, request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan: ...
@@ -60,21 +64,14 @@ class TargetRules(Protocol):
     def plan_reject(self, request: Request, snapshot: Snapshot) -> Plan: ...
 
 
-_RULES: Final[Mapping[Target, TargetRules]] = {
+TARGETS: Final[Mapping[Target, TargetRules]] = {
     Target.LOCAL: local,
     Target.ACI: aci,
     Target.AKS: aks,
     Target.MANAGED: managed,
     Target.KUBERNETES: kubernetes,
 }
-# Those whose serving side is there as well: the rest are rules alone.
-BUILT: Final[Mapping[Target, TargetRules]] = {each: _RULES[each] for each in (Target.LOCAL,)}
 
 
 def rules_of(target: Target) -> TargetRules:
-    """The rules of `target`. Raises NotInThisVersion for one that is declared and not built yet."""
-    rules = BUILT.get(target)
-    if rules is None:
-        built = ", ".join(BUILT)
-        raise NotInThisVersion(f'Target "{target}" is not in this version; built: {built}.')
-    return rules
+    return TARGETS[target]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
+from mlaz_ci.models import Cluster
+
 _EnumT = TypeVar("_EnumT", bound=StrEnum)
 
 
@@ -25,6 +27,11 @@ class Given(Protocol):
     def given_boolean(self, name: str) -> bool | None: ...
 
     def local_number(self, name: str) -> int | None: ...
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """How `compute` is made or attached, where the config file says so."""
+        ...
 
     def section(self, name: str) -> Mapping[str, Any]:
         """The config file's section `aci`, `aks`, `managed` or `kubernetes` as it stands there."""

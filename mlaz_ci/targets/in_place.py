@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from mlaz_ci.errors import NothingToRollBackTo, ServiceNotFound
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mlaz_ci.errors import NothingToRollBackTo, RecreateNotAllowed, ServiceNotFound
 from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
+    ModelVersionName,
     OnFailure,
     Request,
     ScoreRequest,
@@ -13,17 +18,22 @@ from mlaz_ci.models import (
     ServiceState,
     Snapshot,
     Status,
+    Target,
 )
 from mlaz_ci.plan import (
     AwaitHealthy,
     BuildEnvironment,
+    DeleteCompute,
+    DeleteModelVersion,
     DeleteService,
+    EnsureCluster,
     FetchModel,
     Plan,
     RegisterModel,
     RestoreDeployment,
     StartDeployment,
     Step,
+    Together,
     UpdateDeployment,
 )
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
@@ -35,27 +45,42 @@ _NOT_RESTORABLE = (
 )
 
 
-def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:
-    """Create, or change in place and put back what served before if that fails; an equal healthy service is left alone."""
+def plan_deploy(
+    request: Request,
+    spec: DeploymentSpec,
+    snapshot: Snapshot,
+    smoke_request: ScoreRequest | None,
+    *,
+    target: Target,
+    fixed: Mapping[str, Any],
+    notes_when_new: tuple[str | None, ...] = (),
+) -> Plan:
+    """Create, or change in place and put back what served before if that fails; an equal healthy service is left alone.
+
+    `fixed` is what was asked for and is set once, when a service is created. Raises NotOurs, RecreateNotAllowed.
+    """
     service = snapshot.service
     if service:
         check_owner(request, service)
+    if service and (same := _same(request, spec, service)):
+        return _plan_for_same(request, spec, service, same, smoke_request)
     live = service.deployment(service.live) if service else None
-    is_same = live is not None and live.spec_hash == spec.spec_hash
-    if service and live and is_same and service.owner == request.owner and service.state is ServiceState.HEALTHY:
-        return Plan(steps=(), done=Status.UNCHANGED, deployment_name=live.name)
-    steps: list[Step] = [] if spec.model.is_in_workspace else [FetchModel(model=spec.model)]
-    steps += [RegisterModel(model=spec.model, tags=spec.tags), BuildEnvironment(lock=spec.lock)]
+    differences = _differences(service, target, fixed) if service else ()
     # What failed before it ever served is made anew: there is nothing in it to keep.
-    is_update = service is not None and live is not None
+    is_update = service is not None and live is not None and not differences
+    if live and service and differences and not request.allow_recreate:
+        raise _recreate_not_allowed(service, differences)
+    steps = _prepare(spec)
     if service and not is_update:
         steps.append(DeleteService(service_name=service.name))
     steps.append(UpdateDeployment(spec=spec) if is_update else StartDeployment(spec=spec))
     steps += until_verified(request, spec.service_name, spec.deployment_name, spec.spec_hash, smoke_request)
     can_restore = bool(live and live.can_be_restored)
-    notes = [_VERIFIED_LATE] if is_update else []
+    notes = [_VERIFIED_LATE] if is_update else [note for note in notes_when_new if note]
     if is_update and not can_restore:
         notes.append(_NOT_RESTORABLE)
+    if live and differences:
+        notes.append(_recreated(differences))
     undo: tuple[Step, ...] = ()
     if request.on_failure is OnFailure.ROLLBACK:
         undo = _undo(spec, live.name if live and can_restore else None, is_update=is_update)
@@ -65,6 +90,73 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
         undo=undo,
         deployment_name=spec.deployment_name,
         notes=tuple(notes),
+    )
+
+
+def _same(request: Request, spec: DeploymentSpec, service: ServiceFacts) -> DeploymentFacts | None:
+    """What serves there, or is about to, if it is what was asked for and is ours already."""
+    newest = service.deployment(service.live) or next(iter(service.deployments), None)
+    is_same = newest is not None and newest.spec_hash == spec.spec_hash and service.owner == request.owner
+    is_well = service.state in {ServiceState.HEALTHY, ServiceState.CREATING, ServiceState.UPDATING}
+    return newest if is_same and is_well else None
+
+
+def _plan_for_same(
+    request: Request,
+    spec: DeploymentSpec,
+    service: ServiceFacts,
+    same: DeploymentFacts,
+    smoke_request: ScoreRequest | None,
+) -> Plan:
+    """Nothing to do, or to wait for what a run before began and did not see the end of."""
+    if service.state.is_settled:
+        return Plan(steps=(), done=Status.UNCHANGED, deployment_name=same.name)
+    return Plan(
+        steps=tuple(until_verified(request, service.name, same.name, spec.spec_hash, smoke_request)),
+        done=done_status(request, smoke_request),
+        deployment_name=same.name,
+        notes=("A run before began this deployment; it is waited for.",),
+    )
+
+
+def _prepare(spec: DeploymentSpec) -> list[Step]:
+    """What needs nothing of each other is done at once: a cluster alone takes 20 minutes."""
+    fetch: list[Step] = [] if spec.model.is_in_workspace else [FetchModel(model=spec.model)]
+    at_once: list[Step] = [RegisterModel(model=spec.model, tags=spec.tags), BuildEnvironment(lock=spec.lock)]
+    if spec.azure_shape.cluster:
+        at_once.insert(0, EnsureCluster(cluster=spec.azure_shape.cluster))
+    return [*fetch, Together(steps=tuple(at_once))]
+
+
+def _differences(service: ServiceFacts, target: Target, fixed: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was asked for and cannot be had without a new service, each as a clause. What Azure does not tell is taken to be equal."""
+    found = [] if service.target is target else [f"it is of target {service.target}, not {target}"]
+    for name, wanted in fixed.items():
+        there = service.settings.get(name)
+        if there is not None and not _is_equal(there, wanted):
+            found.append(f"its `{name}` is {there}, not {wanted}")
+    return tuple(found)
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other)
+    # Azure writes a region as "eastus" and as "East US".
+    return str(one).lower().replace(" ", "") == str(other).lower().replace(" ", "")
+
+
+def _recreate_not_allowed(service: ServiceFacts, differences: tuple[str, ...]) -> RecreateNotAllowed:
+    uri = f" ({service.scoring_uri})" if service.scoring_uri else ""
+    return RecreateNotAllowed(
+        f'Service "{service.name}" cannot become what was asked for while it exists: {"; ".join(differences)}. '
+        f"Deleted and created anew, it would get a new URL{uri}, a new IP address and new keys, and serve nobody meanwhile."
+    )
+
+
+def _recreated(differences: tuple[str, ...]) -> str:
+    return (
+        f"The service is deleted and created anew, because {'; '.join(differences)}: its URL, IP address and keys change, "
+        "it serves nobody meanwhile, and what it served is not put back if the new one fails."
     )
 
 
@@ -82,9 +174,20 @@ def _undo(spec: DeploymentSpec, restorable: str | None, *, is_update: bool) -> t
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
     """Delete the service; absent is success."""
     if snapshot.service is None:
-        return Plan(steps=(), done=Status.ABSENT)
+        also = _also(request)
+        return Plan(steps=also, done=Status.DELETED if also else Status.ABSENT)
     check_owner(request, snapshot.service)
-    return Plan(steps=(DeleteService(service_name=snapshot.service.name),), done=Status.DELETED)
+    return Plan(steps=(DeleteService(service_name=snapshot.service.name), *_also(request)), done=Status.DELETED)
+
+
+def _also(request: Request) -> tuple[Step, ...]:
+    """What services share is deleted where the request names it, and after the service that uses it."""
+    return tuple(
+        DeleteModelVersion(name=each.name, version=each.version)
+        if isinstance(each, ModelVersionName)
+        else DeleteCompute(name=each.name, keeps_resource=each.keeps_resource)
+        for each in request.also_delete
+    )
 
 
 def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:

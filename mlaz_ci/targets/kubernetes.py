@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlaz_ci.errors import InapplicableInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot
+from mlaz_ci.errors import InapplicableInput, InvalidInput, MissingInput
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import beside
-from mlaz_ci.targets.beside import plan_cleanup as plan_cleanup
-from mlaz_ci.targets.beside import plan_promote as plan_promote
-from mlaz_ci.targets.beside import plan_reject as plan_reject
-from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
+from mlaz_ci.targets.ending import plan_promote as plan_promote
+from mlaz_ci.targets.ending import plan_reject as plan_reject
+from mlaz_ci.targets.ending import plan_rollback as plan_rollback
+from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
+from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.pieces import deployment_name as deployment_name
+from mlaz_ci.targets.online_section import read_section
+from mlaz_ci.targets.side import Side
 
-needs_workspace = True
+side = Side.ONLINE_ENDPOINTS
+plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN)
+_SHORTEST, _LONGEST = 6, 62
 _USES = {"location": "inapplicable"}
 
 
@@ -27,6 +32,7 @@ def input_uses() -> Mapping[str, str]:
 
 
 def shape(given: Given) -> AzureShape:
+    read_section(given.section("kubernetes"), Target.KUBERNETES)
     auth = given.given_choice("auth", AuthMode)
     if auth is not None and auth not in _AUTH:
         raise InapplicableInput(
@@ -55,4 +61,17 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
             usually="An endpoint of target kubernetes runs on a cluster that is attached to the workspace.",
             remedy="Name the attached cluster; `az ml compute list` tells them.",
         )
+    _check_names(spec)
     return beside.plan_deploy(request, spec, snapshot, smoke_request)
+
+
+def _check_names(spec: DeploymentSpec) -> None:
+    """Kubernetes' own limit, on both names together ("Manage and increase quotas"). Raises InvalidInput."""
+    length = len(spec.service_name) + len(spec.deployment_name)
+    if not _SHORTEST <= length <= _LONGEST:
+        raise InvalidInput(
+            f"`service-name` and the deployment's name have {length} characters together: "
+            f'"{spec.service_name}", "{spec.deployment_name}".',
+            usually=f"On target kubernetes they have {_SHORTEST} to {_LONGEST} together.",
+            remedy="Shorten `service-name` or `deployment-name`.",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mlaz_ci.errors import InvalidInput, NothingToRollBackTo, ServiceNotFound
 from mlaz_ci.models import (
@@ -28,29 +29,24 @@ from mlaz_ci.plan import (
     StartDeployment,
     Step,
 )
+from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
+from mlaz_ci.targets.side import Side
 
-needs_workspace = False
+side = Side.LOCAL
 findings: tuple[Finding, ...] = ()
 _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "auth": _SECURITY,
-    # Where Azure is and who signs in: a workflow that goes over to `local` for a test keeps them.
-    "subscription-id": _INAPPLICABLE,
-    "resource-group": _INAPPLICABLE,
-    "workspace-name": _INAPPLICABLE,
-    "cloud": _INAPPLICABLE,
-    "client-id": _INAPPLICABLE,
-    "tenant-id": _INAPPLICABLE,
-    "client-secret": _INAPPLICABLE,
-    "creds": _INAPPLICABLE,
-    "audience": _INAPPLICABLE,
+    "endpoint": _INAPPLICABLE,
+    "also-delete": _INAPPLICABLE,
+    "keep-previous": _INAPPLICABLE,
     "description": _INAPPLICABLE,
     "cpu-cores": _INAPPLICABLE,
     "memory-gb": _INAPPLICABLE,
@@ -142,6 +138,11 @@ def _plan_restart(
     withdraw = RetireDeployment(service_name=service_name, deployment_name=name, keep_files=True)
     undo = (withdraw,) if request.on_failure is OnFailure.ROLLBACK else ()
     return Plan(steps=tuple(steps), done=done_status(request, smoke_request), undo=undo, deployment_name=name)
+
+
+def plan_finish(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan | None:
+    """The one that served stays on disk here, as after a deploy that waited."""
+    return finish_beside(replace(request, keep_previous=True), snapshot, smoke_request)
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:

@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlaz_ci.errors import InapplicableInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, Finding
-from mlaz_ci.targets.beside import plan_cleanup as plan_cleanup
+from mlaz_ci.models import AuthMode, AzureShape, Finding, Target
 from mlaz_ci.targets.beside import plan_deploy as plan_deploy
-from mlaz_ci.targets.beside import plan_promote as plan_promote
-from mlaz_ci.targets.beside import plan_reject as plan_reject
-from mlaz_ci.targets.beside import plan_rollback as plan_rollback
+from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
+from mlaz_ci.targets.ending import plan_promote as plan_promote
+from mlaz_ci.targets.ending import plan_reject as plan_reject
+from mlaz_ci.targets.ending import plan_rollback as plan_rollback
+from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
+from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.instance_types import instance_type_for as instance_type_for
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.pieces import deployment_name as deployment_name
+from mlaz_ci.targets.online_section import read_section
+from mlaz_ci.targets.side import Side
 
-needs_workspace = True
+side = Side.ONLINE_ENDPOINTS
+plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA)
@@ -26,17 +31,6 @@ _USES = {
     "compute": "inapplicable",
     "location": "inapplicable",
 }
-# (cores, GB, VM size): Microsoft's table for moving from ACI, "Migrate to managed online endpoints". Its rows have holes, so
-# the first row whose both bounds are at least the request is taken.
-INSTANCE_TYPES: Final = (
-    (1.0, 1.2, "Standard_DS1_v2"),
-    (2.0, 1.7, "Standard_F2s_v2"),
-    (2.0, 4.7, "Standard_DS2_v2"),
-    (2.0, 13.7, "Standard_E2s_v3"),
-    (4.0, 5.7, "Standard_F4s_v2"),
-    (4.0, 11.7, "Standard_DS3_v2"),
-    (4.0, 16.0, "Standard_E4s_v3"),
-)
 
 
 def input_uses() -> Mapping[str, str]:
@@ -44,6 +38,7 @@ def input_uses() -> Mapping[str, str]:
 
 
 def shape(given: Given) -> AzureShape:
+    read_section(given.section("managed"), Target.MANAGED)
     auth = given.given_choice("auth", AuthMode)
     if auth is AuthMode.NONE:
         raise InapplicableInput(
@@ -72,9 +67,8 @@ def _instance_type(given: Given) -> str | None:
     cores, memory_gb = given.given_number("cpu-cores"), given.given_number("memory-gb")
     if cores is None and memory_gb is None:
         return None
-    for most_cores, most_gb, name in INSTANCE_TYPES:
-        if (cores or 0.0) <= most_cores and (memory_gb or 0.0) <= most_gb:
-            return name
+    if found := instance_type_for(cores, memory_gb):
+        return found
     raise MissingInput(
         f"No VM size is known for {cores or 'any'} cores and {memory_gb or 'any'} GB.",
         usually="Microsoft's table from cores and memory to VM sizes ends at 4 cores and 16 GB.",

@@ -24,7 +24,7 @@ from mlaz_ci.inputs.table import COMMANDS, INPUTS, LOCAL_KEYS, OUTPUTS
 from mlaz_ci.inputs.values import parse_value
 from mlaz_ci.models import STATUSES, Command, Status
 from mlaz_ci.report import OUTPUT_NAMES, exit_code_of_status
-from mlaz_ci.targets import BUILT
+from mlaz_ci.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def test_schema__keys__are_the_inputs_that_a_config_file_may_hold() -> None:
     schema = render_schema()
     jsonschema.Draft7Validator.check_schema(schema)
     allowed = {name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER}
-    assert set(schema["properties"]) == allowed | {"local"}
+    assert set(schema["properties"]) == allowed | {str(each) for each in TARGETS}
     assert set(schema["properties"]["local"]["properties"]) == set(LOCAL_KEYS)
     for name in allowed:
         assert schema["properties"][name]["description"] == INPUTS[name].description
@@ -168,7 +168,7 @@ def test_row__not_built__says_so_and_is_never_passed_over(row: Input) -> None:
     """Given with a value that asks for something, it is an error or a warning, on every target that is built."""
     assert row.description.endswith((" Not in this version.", " No other value in this version."))
     value = ASKING.get(row.name) or ASKING[row.kind]
-    for target in BUILT:
+    for target in TARGETS:
         given = {"target": str(target), "run-id": "abc", "service-name": "churn", row.name: value}
         try:
             parsed = parse_request(given, None, Origin(working_directory=Path("/checkout")))
@@ -198,7 +198,7 @@ ASKING: Mapping[str, str] = {
 
 
 def test_targets__input_uses__name_inputs_of_the_table() -> None:
-    for rules in BUILT.values():
+    for rules in TARGETS.values():
         assert set(rules.input_uses()) <= set(INPUTS)
 
 

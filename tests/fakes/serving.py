@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlaz_ci.errors import MlazError
 from mlaz_ci.models import (
+    Cluster,
     DeploymentFacts,
     DeploymentSpec,
     Lock,
@@ -34,6 +35,7 @@ class FakeServing:
     log: str = "the log"
     calls: list[str] = field(default_factory=list)
     specs: dict[str, DeploymentSpec] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
     live: str | None = None
     previous: str | None = None
     owner: str = ""
@@ -49,7 +51,7 @@ class FakeServing:
         deployments = tuple(
             DeploymentFacts(
                 name=name,
-                state=ServiceState.HEALTHY if name == self.live else ServiceState.STOPPED,
+                state=ServiceState.HEALTHY if name in self.running else ServiceState.STOPPED,
                 spec_hash=spec.spec_hash,
                 lock_hash=spec.lock.hash,
                 model_label=spec.model.label,
@@ -89,6 +91,7 @@ class FakeServing:
 
     def start(self, service_name: str, deployment_name: str) -> None:
         self._called("start", deployment_name)
+        self.running.add(deployment_name)
 
     def observe(self, service_name: str, deployment_name: str) -> Observation:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -106,6 +109,7 @@ class FakeServing:
 
     def retire(self, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
         self._called("retire", deployment_name)
+        self.running.discard(deployment_name)
         if not keep_files:
             self.specs.pop(deployment_name, None)
 
@@ -113,6 +117,7 @@ class FakeServing:
         self._called("delete", service_name)
         was_there = bool(self.specs)
         self.specs.clear()
+        self.running.clear()
         self.live = self.previous = None
         return was_there
 
@@ -141,6 +146,33 @@ class FakeAzure(FakeServing):
 
     def create_service(self, spec: DeploymentSpec) -> None:
         self._called("create", spec.service_name)
+
+    def remove_version(self, name: str, version: str) -> bool:
+        self._called("remove version", f"{name}/{version}")
+        return True
+
+    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
+        self._called("ensure", cluster.name)
+        return True
+
+    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
+        self._called("detach" if keeps_resource else "delete", name)
+        return True
+
+    def prepare(self, spec: DeploymentSpec) -> None:
+        self._called("upload", spec.deployment_name)
+
+    def mirror(self, service_name: str, deployment_name: str, percent: int) -> None:
+        self._called(f"mirror {percent}", deployment_name)
+
+    def retire_older(self, service_name: str, deployment_name: str, *, kept: str | None) -> Sequence[str]:
+        older = [name for name in self.specs if name not in {deployment_name, kept}]
+        for each in older:
+            self.retire(service_name, each, keep_files=False)
+        return older
+
+    def delete_if_empty(self, service_name: str) -> bool:
+        return not self.specs and self.delete(service_name)
 
     def update(self, spec: DeploymentSpec) -> None:
         self._called("update", spec.deployment_name)

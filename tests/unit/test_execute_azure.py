@@ -8,8 +8,18 @@ import pytest
 
 from mlaz_ci.errors import ServiceFailed, ServiceStartFailed
 from mlaz_ci.execute import Execution, Ports
-from mlaz_ci.models import AzureShape, Observation, Request, ScoreRequest, ServiceState, Strategy
-from mlaz_ci.plan import Plan
+from mlaz_ci.models import (
+    AzureShape,
+    Cluster,
+    Observation,
+    Request,
+    ScoreRequest,
+    ServiceState,
+    Status,
+    Strategy,
+    Target,
+)
+from mlaz_ci.plan import DeleteCompute, DeleteModelVersion, EnsureCluster, Plan
 from mlaz_ci.targets import aci, managed
 from tests import samples
 from tests.fakes.clock import FakeClock
@@ -35,6 +45,7 @@ class Scene:
             registry=self.side,
             in_place=self.side,
             endpoints=self.side,
+            clusters=self.side,
         )
         self.execution = Execution(ports=ports, deadline_s=clock.now_s() + 600)
 
@@ -44,7 +55,7 @@ class Scene:
         before = self.side.snapshot("churn")
         if before.service:
             deployments = tuple(replace(each, can_be_restored=True) for each in before.service.deployments)
-            before = replace(before, service=replace(before.service, deployments=deployments))
+            before = replace(before, service=replace(before.service, deployments=deployments, target=Target.ACI))
         return rules.plan_deploy(request or samples.request(), spec, before, SMOKE)  # type: ignore[attr-defined,no-any-return]
 
 
@@ -90,20 +101,20 @@ def test_carry_out__failed_before_the_service_was_touched__puts_nothing_back(tmp
 
 
 def test_carry_out__new_endpoint__is_made_while_the_model_is_registered(tmp_path: Path) -> None:
-    both = threading.Barrier(3)
+    both = threading.Barrier(4)
 
     class Meeting(FakeAzure):
-        """Each of the three waits for the others: steps in turn would never meet."""
+        """Each of the four waits for the others: steps in turn would never meet."""
 
         def _called(self, verb: str, subject: str) -> None:
             super()._called(verb, subject)
-            if verb in {"create", "register", "build"}:
+            if verb in {"create", "register", "build", "upload"}:
                 both.wait(10)
 
     scene = Scene(tmp_path, Meeting())
     scene.execution.carry_out(scene.plan(managed, "g1"))
-    assert sorted(scene.side.calls[:3]) == [f"build {LOCK}", "create churn", "register churn"]
-    assert scene.side.calls[3:] == ["stage g1", "start g1", "score g1", "shift g1"]
+    assert sorted(scene.side.calls[:4]) == [f"build {LOCK}", "create churn", "register churn", "upload g1"]
+    assert scene.side.calls[4:] == ["stage g1", "start g1", "score g1", "shift g1"]
 
 
 def test_carry_out__one_of_those_at_once_fails__all_have_ended_before_the_undo(tmp_path: Path) -> None:
@@ -119,3 +130,23 @@ def test_carry_out__canary__gets_its_share_alone(scene: Scene) -> None:
     scene.execution.carry_out(scene.plan(managed, "g2", request))
     assert scene.side.calls[-1] == "share 20 g2"
     assert scene.side.live == "g1"
+
+
+def test_carry_out__what_services_share__is_recorded_and_changes_no_service(scene: Scene) -> None:
+    steps = (
+        EnsureCluster(cluster=Cluster(name="k8s")),
+        EnsureCluster(cluster=Cluster(name="own", resource_id="/subscriptions/1")),
+        DeleteModelVersion(name="churn", version="3"),
+        DeleteCompute(name="k8s", keeps_resource=True),
+        DeleteCompute(name="own", keeps_resource=False),
+    )
+    scene.execution.carry_out(Plan(steps=steps, done=Status.DELETED))
+    assert scene.side.calls == ["ensure k8s", "ensure own", "remove version churn/3", "detach k8s", "delete own"]
+    assert [(each.what, each.subject) for each in scene.execution.mutations] == [
+        ("created the cluster", "k8s"),
+        ("attached the cluster", "own"),
+        ("deleted the model version", "churn/3"),
+        ("detached the compute", "k8s"),
+        ("deleted the compute", "own"),
+    ]
+    assert not scene.execution.has_changed

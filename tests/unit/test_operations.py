@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,27 +8,29 @@ import pytest
 
 from mlaz_ci.errors import (
     FileNotFound,
+    InapplicableInput,
     MissingInput,
     ModelNotServable,
     NoCanary,
     NothingToRollBackTo,
     NotInThisVersion,
+    NotOurs,
     ServiceNotFound,
     ServiceStartFailed,
+    SmokeTestFailed,
 )
 from mlaz_ci.execute import Ports
 from mlaz_ci.models import (
     Command,
+    LocalShape,
     Observation,
     OnFailure,
     Outcome,
-    PathSource,
     ScoreResponse,
     ServiceState,
     Severity,
     SmokeTest,
     Status,
-    Target,
 )
 from mlaz_ci.operations import Job
 from tests import samples
@@ -234,6 +236,59 @@ def test_status__each_state__has_its_word(scene: Scene) -> None:
     assert (outcome.status, outcome.deployment_name) == (Status.HEALTHY, "g1")
 
 
+def test_deploy__without_waiting__ends_as_soon_as_it_is_under_way_and_status_takes_it_to_its_end(scene: Scene) -> None:
+    begun = scene.run(wait=False)
+    assert (begun.status, scene.serving.calls[-1], scene.serving.live) == (Status.CREATING, "start g1", None)
+    assert scene.run(Command.STATUS).changed is False
+    ended = scene.run(Command.STATUS, given=("wait",))
+    assert (ended.status, ended.changed, scene.serving.live) == (Status.HEALTHY, True, "g1")
+    assert scene.serving.calls[-2:] == ["score g1", "shift g1"]
+    again = scene.run(Command.STATUS, given=("wait",))
+    assert (again.status, again.changed) == (Status.HEALTHY, False)
+
+
+def test_deploy__changed_without_waiting__leaves_traffic_until_status_has_verified_it(scene: Scene) -> None:
+    scene.run()
+    scene.run(wait=False, shape=LocalShape(workers=2))
+    assert (scene.serving.live, sorted(scene.serving.running)) == ("g1", ["g1", "g2"])
+    scene.serving.answer = ScoreResponse(status_code=500, body=b"", duration_s=0.1)
+    with pytest.raises(SmokeTestFailed):
+        scene.run(Command.STATUS, given=("wait",))
+    assert scene.serving.live == "g1"
+    scene.serving.answer = None
+    assert scene.run(Command.STATUS, given=("wait",)).status is Status.HEALTHY
+    assert (scene.serving.live, scene.serving.running) == ("g2", {"g2"})
+    assert "g1" in scene.serving.specs, "kept for a rollback"
+
+
+def test_status__waiting_for_a_deploy_of_another_owner__is_refused(scene: Scene) -> None:
+    scene.run(wait=False)
+    with pytest.raises(NotOurs):
+        scene.run(Command.STATUS, given=("wait",), owner="somebody")
+
+
+def test_status__waits_and_knows_no_smoke_test__says_what_to_give(scene: Scene) -> None:
+    scene.run(wait=False, smoke_test=SmokeTest.OFF)
+    spec = scene.serving.specs["g1"]
+    scene.serving.specs["g1"] = replace(spec, smoke_request=None)
+    with pytest.raises(MissingInput, match="nothing to smoke-test"):
+        scene.run(Command.STATUS, given=("wait",), source=None)
+    named = scene.run(Command.STATUS, given=("wait",))
+    assert named.status is Status.HEALTHY
+
+
+def test_deploy__without_waiting_where_it_ends_with_the_step__is_refused(scene: Scene) -> None:
+    scene.serves_only_while_running = True
+    with pytest.raises(InapplicableInput, match="`wait: false`"):
+        scene.run(wait=False)
+    assert scene.serving.calls == []
+
+
+def test_deploy__without_waiting_and_nothing_to_change__is_unchanged(scene: Scene) -> None:
+    scene.run()
+    assert scene.run(wait=False).status is Status.UNCHANGED
+
+
 def test_invoke__service_is_there__returns_its_answer(scene: Scene) -> None:
     file = scene.folder / "request.json"
     file.write_text("{}")
@@ -285,7 +340,7 @@ def test_cleanup__twice__is_deleted_then_absent(scene: Scene) -> None:
     assert scene.run(Command.CLEANUP, dry_run=True).plan == ("nothing: there is no such service",)
 
 
-@pytest.mark.parametrize("command", [Command.SWEEP, Command.MIGRATE, Command.AUTO])
+@pytest.mark.parametrize("command", [Command.SWEEP, Command.AUTO])
 def test_run__command_of_a_later_version__says_so(scene: Scene, command: Command) -> None:
     with pytest.raises(NotInThisVersion):
         scene.run(command)
@@ -295,12 +350,6 @@ def test_run__command_of_a_later_version__says_so(scene: Scene, command: Command
 def test_run__canary_on_a_target_without__says_where_there_are_some(scene: Scene, command: Command) -> None:
     with pytest.raises(NoCanary, match="target local"):
         scene.run(command)
-
-
-@pytest.mark.parametrize("target", [Target.ACI, Target.AKS, Target.MANAGED, Target.KUBERNETES])
-def test_run__target_of_a_later_version__says_so(scene: Scene, target: Target) -> None:
-    with pytest.raises(NotInThisVersion):
-        scene.run(target=target, source=PathSource(path=Path("m")))
 
 
 def test_failure_of__nothing_begun__is_empty(scene: Scene) -> None:

@@ -42,7 +42,7 @@ def client_maker(
 
     def make() -> Any:
         if not kept:
-            from mlaz_ci.adapters.identity.transport import RETRIES, ClockTransport
+            from mlaz_ci.adapters.azure_wire.transport import RETRIES, ClockTransport
 
             _quieten()
             kept.update(transport=ClockTransport(clock), retry_total=RETRIES, retry_status=RETRIES)

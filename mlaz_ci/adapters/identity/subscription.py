@@ -54,7 +54,7 @@ def _pages(credential: Credential, url: str, clock: Clock) -> Iterator[Sequence[
     from azure.core.pipeline.policies import RetryPolicy
     from azure.core.rest import HttpRequest
 
-    from mlaz_ci.adapters.identity.transport import RETRIES, BearerPolicy, ClockTransport
+    from mlaz_ci.adapters.azure_wire.transport import RETRIES, BearerPolicy, ClockTransport
 
     policies = [
         RetryPolicy(retry_total=RETRIES, retry_status=RETRIES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +16,11 @@ from mlaz_ci.models import DeploymentFacts, Observation, ServiceFacts, ServiceSt
 def service_facts(folder: Path, record: Record, host: str) -> ServiceFacts:
     deployments = tuple(_deployment_facts(record, each, host) for each in places(folder))
     live = next((each for each in deployments if each.name == record.live), None)
+    state = live.state if live else _state_before_traffic(deployments)
     return ServiceFacts(
         name=record.name,
         target=Target.LOCAL,
-        state=live.state if live else ServiceState.FAILED,
+        state=state,
         owner=record.owner,
         scoring_uri=f"http://{host}:{record.port}/score",
         swagger_uri=f"http://{host}:{record.port}/swagger.json",
@@ -30,6 +32,12 @@ def service_facts(folder: Path, record: Record, host: str) -> ServiceFacts:
         created_at=record.created_at,
         detail=live.detail if live else "no deployment of it has had its traffic yet",
     )
+
+
+def _state_before_traffic(deployments: Sequence[DeploymentFacts]) -> ServiceState:
+    """Of a service none of whose deployments has served yet: a deploy that did not wait is under way, or one has failed."""
+    is_under_way = any(each.state in {ServiceState.CREATING, ServiceState.HEALTHY} for each in deployments)
+    return ServiceState.CREATING if is_under_way else ServiceState.FAILED
 
 
 def service_facts_without_record(folder: Path, error: RecordUnreadable, host: str, now: datetime) -> ServiceFacts:

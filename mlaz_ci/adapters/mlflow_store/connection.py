@@ -23,7 +23,7 @@ from mlaz_ci.adapters.mlflow_store.location import (
     scheme_of,
 )
 from mlaz_ci.adapters.mlflow_store.moved import IN_ACTION_CONTAINER, file_in_workspace, in_store, in_workspace
-from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, Tracking
+from mlaz_ci.adapters.mlflow_store.records import Advice, Artifacts, Missing, Tracking
 from mlaz_ci.adapters.mlflow_store.rest import ProxiedArtifacts, RestTracking
 from mlaz_ci.adapters.mlflow_store.sqlite_store import SqliteTracking
 from mlaz_ci.adapters.mlflow_store.surroundings import Surroundings
@@ -35,6 +35,8 @@ _CLIENT_ONLY = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WOR
 
 class Connection:
     """One tracking store with its registry and its artifacts."""
+
+    advice = Advice()
 
     def __init__(
         self, given_uri: str | None, environ: Mapping[str, str], working_directory: Path, notify: Callable[[str], None]
@@ -53,6 +55,10 @@ class Connection:
             require_http_host(self.uri)
         is_in_container = bool(environ.get(IN_ACTION_CONTAINER))
         require_existing(self.uri, self._scheme, working_directory, is_in_container=is_in_container)
+
+    @property
+    def place(self) -> str:
+        return masked(self.uri)
 
     @cached_property
     def tracking(self) -> Tracking:

@@ -9,18 +9,25 @@ from pathlib import PurePosixPath
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from mlaz_ci.adapters.mlflow_store.connection import Connection
 from mlaz_ci.adapters.mlflow_store.facts import holds_model
-from mlaz_ci.adapters.mlflow_store.location import masked
 from mlaz_ci.adapters.mlflow_store.records import (
+    Advice,
     Artifacts,
     LoggedModelRecord,
     Missing,
+    OpenStore,
     RunRecord,
     VersionRecord,
 )
 from mlaz_ci.checks.mlmodel import MLMODEL_FILE
-from mlaz_ci.errors import InvalidInput, ModelNotFound, ModelPathNotFound, RunNotFound, TrackingAccessDenied
+from mlaz_ci.errors import (
+    InvalidInput,
+    ModelNotFound,
+    ModelPathNotFound,
+    RoleMissing,
+    RunNotFound,
+    TrackingAccessDenied,
+)
 from mlaz_ci.models import LoggedModelSource, RunSource, VersionSource
 
 _SUGGESTION_LISTINGS = 60
@@ -38,7 +45,7 @@ class Located:
 
 
 class Locator:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: OpenStore) -> None:
         self._connection = connection
 
     def locate(self, source: RunSource | VersionSource | LoggedModelSource) -> Located:
@@ -76,14 +83,16 @@ class Locator:
         if holds_model(artifacts, path):
             uri = f"runs:/{run.run_id}/{path}".rstrip("/")
             return Located(uri=uri, location=_join(run.artifact_uri, path), run=run)
-        raise _no_model_at(path, run, [*(model.name for model in models), *_model_paths(artifacts)])
+        known = [*(model.name for model in models), *_model_paths(artifacts)]
+        raise _no_model_at(path, run, known, self._connection.advice)
 
     def _run(self, run_id: str) -> RunRecord:
         try:
             run = self._connection.tracking.run(run_id)
         except Missing as error:
             raise RunNotFound(
-                f"There is no run {run_id} at {masked(self._connection.uri)}: {_told(error)}.",
+                f"There is no run {run_id} at {self._connection.place}: {_told(error)}.",
+                remedy=self._connection.advice.no_run,
                 upstream_code=error.upstream_code,
             ) from error
         if run.is_deleted:
@@ -138,12 +147,13 @@ class Locator:
         """The run is where locks are kept and times come from; a model stays deployable when its run is gone or hidden."""
         try:
             return None if run_id is None else self._connection.tracking.run(run_id)
-        except (Missing, TrackingAccessDenied):
+        except (Missing, TrackingAccessDenied, RoleMissing):
             return None
 
     def _no_model(self, wanted: str, error: Missing) -> ModelNotFound:
         return ModelNotFound(
-            f"There is no {wanted} at {masked(self._connection.uri)}: {_told(error)}.",
+            f"There is no {wanted} at {self._connection.place}: {_told(error)}.",
+            remedy=self._connection.advice.no_model,
             upstream_code=error.upstream_code,
         )
 
@@ -171,14 +181,14 @@ def sentence(paths: Sequence[str]) -> str:
     return f"{shown} and {len(paths) - 20} more" if len(paths) > 20 else shown
 
 
-def _no_model_at(path: str, run: RunRecord, paths: Sequence[str]) -> ModelPathNotFound:
+def _no_model_at(path: str, run: RunRecord, paths: Sequence[str], advice: Advice) -> ModelPathNotFound:
     known = sorted({each for each in paths if each})
     asked = f'Run {run.run_id} has no model at "{path}".'
     if not known:
         return ModelPathNotFound(
             f"{asked} It holds no MLmodel file at all.",
             usually="The run ended before it logged a model, or logged the bare file instead of using mlflow's log_model.",
-            remedy="Log the model with mlflow.<flavor>.log_model, or check `run-id`.",
+            remedy=advice.no_files,
         )
     return ModelPathNotFound(
         f"{asked} It has models at: {sentence(known)}.",

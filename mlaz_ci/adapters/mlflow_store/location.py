@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mlaz_ci.errors import InvalidInput, MissingInput, NotInThisVersion
+from mlaz_ci.errors import InvalidInput, MissingInput
 
 DATABASE_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVER_FOR_CONTAINER = (
@@ -49,8 +49,10 @@ def scheme_of(uri: str) -> str:
     if scheme in _DATABRICKS:
         return "databricks"
     if scheme == "azureml":
-        raise NotInThisVersion(
-            "`tracking-uri` names an Azure ML workspace, whose models this version does not read yet."
+        raise InvalidInput(
+            "`tracking-uri` names an Azure ML workspace, and this store was opened without one.",
+            usually="The store was made by other code than the action's, which opens the workspace that the URI names.",
+            remedy="Pass the workspace beside it.",
         )
     if any(plugin.name == scheme for plugin in entry_points(group="mlflow.tracking_store")):
         return scheme

@@ -106,6 +106,35 @@ class Artifacts(Protocol):
     def write(self, path: str, content: bytes) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """What to do where a store has not what was asked for; None: what the failure's class says."""
+
+    no_run: str | None = None
+    no_model: str | None = None
+    no_files: str = "Log the model with mlflow.<flavor>.log_model, or check `run-id`."
+
+
+class OpenStore(Protocol):
+    """One tracking store with its registry and its artifacts. `place` is what people call it; it shows no secret."""
+
+    @property
+    def uri(self) -> str: ...
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def advice(self) -> Advice: ...
+
+    @property
+    def tracking(self) -> Tracking: ...
+
+    def artifacts(self, uri: str) -> Artifacts:
+        """The files under an artifact URI as a run, model or version record gives it."""
+        ...
+
+
 def safe_path(path: str) -> str:
     """The path of an artifact as a store names it, or an error: a name may not lead out of the folder it is downloaded to."""
     pure = PurePosixPath(path)

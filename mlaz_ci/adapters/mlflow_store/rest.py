@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from mlaz_ci.adapters.mlflow_store.http import Server
+from mlaz_ci.adapters.mlflow_store.mlflow_json import logged_model_of, members_of, part_of, run_of, version_of
 from mlaz_ci.adapters.mlflow_store.records import (
     ENTRY_LIMIT,
     Entry,
@@ -18,7 +19,6 @@ from mlaz_ci.adapters.mlflow_store.records import (
     RunRecord,
     VersionRecord,
     models_of_run_filter,
-    moment,
     newest,
     safe_path,
 )
@@ -40,19 +40,12 @@ class RestTracking:
         self._registry = registry or server
 
     def run(self, run_id: str) -> RunRecord:
-        run = _part(self._server.get(f"{_API}/runs/get", {"run_id": run_id, "run_uuid": run_id}), "run")
-        info = _part(run, "info")
-        return RunRecord(
-            run_id=str(info.get("run_id") or run_id),
-            experiment_id=str(info.get("experiment_id", "")),
-            artifact_uri=str(info.get("artifact_uri", "")),
-            ended_at=moment(info.get("end_time")),
-            is_deleted=info.get("lifecycle_stage") == "deleted",
-            tags={str(tag.get("key")): str(tag.get("value", "")) for tag in _list(run.get("data"), "tags")},
-        )
+        return run_of(self._server.get(f"{_API}/runs/get", {"run_id": run_id, "run_uuid": run_id}), run_id)
 
     def logged_model(self, model_id: str) -> LoggedModelRecord:
-        return _logged_model(self._server.get(f"{_API}/logged-models/{quote(model_id, safe='')}", {}, is_optional=True))
+        return logged_model_of(
+            self._server.get(f"{_API}/logged-models/{quote(model_id, safe='')}", {}, is_optional=True)
+        )
 
     def logged_models(self, run: RunRecord) -> Sequence[LoggedModelRecord]:
         found: list[LoggedModelRecord] = []
@@ -66,7 +59,7 @@ class RestTracking:
                     **({"page_token": token} if token else {}),
                 }
                 answer = self._server.post(f"{_API}/logged-models/search", query, is_optional=True)
-                found += [_logged_model({"model": each}) for each in _list(answer, "models")]
+                found += [logged_model_of({"model": each}) for each in members_of(answer, "models")]
                 token = answer.get("next_page_token")
                 if not token:
                     break
@@ -76,14 +69,14 @@ class RestTracking:
         return tuple(model for model in found if model.run_id == run.run_id)
 
     def version(self, name: str, version: str) -> VersionRecord:
-        return _version(self._registry.get(f"{_API}/model-versions/get", {"name": name, "version": version}))
+        return version_of(self._registry.get(f"{_API}/model-versions/get", {"name": name, "version": version}))
 
     def version_by_alias(self, name: str, alias: str) -> VersionRecord:
-        return _version(self._registry.get(f"{_API}/registered-models/alias", {"name": name, "alias": alias}))
+        return version_of(self._registry.get(f"{_API}/registered-models/alias", {"name": name, "alias": alias}))
 
     def latest_version(self, name: str) -> VersionRecord:
         answer = self._registry.post(f"{_API}/registered-models/get-latest-versions", {"name": name})
-        return newest([_version({"model_version": each}) for each in _list(answer, "model_versions")])
+        return newest([version_of({"model_version": each}) for each in members_of(answer, "model_versions")])
 
     def version_location(self, version: VersionRecord) -> str:
         query = {"name": version.name, "version": version.version}
@@ -91,7 +84,7 @@ class RestTracking:
 
     def experiment_name(self, experiment_id: str) -> str:
         answer = self._server.get(f"{_API}/experiments/get", {"experiment_id": experiment_id})
-        return str(_part(answer, "experiment").get("name", ""))
+        return str(part_of(answer, "experiment").get("name", ""))
 
     def set_run_tag(self, run_id: str, key: str, value: str) -> None:
         self._server.post(f"{_API}/runs/set-tag", {"run_id": run_id, "run_uuid": run_id, "key": key, "value": value})
@@ -116,7 +109,7 @@ class ProxiedArtifacts:
         return None
 
     def entries(self, path: str) -> Sequence[Entry]:
-        files = _list(self._server.get(_ARTIFACTS, {"path": self._full(path)}), "files")
+        files = members_of(self._server.get(_ARTIFACTS, {"path": self._full(path)}), "files")
         if len(files) > ENTRY_LIMIT:
             raise TrackingServerFailed(f"The tracking server lists more than {ENTRY_LIMIT} artifacts in one folder.")
         return tuple(
@@ -157,43 +150,6 @@ class ProxiedArtifacts:
 
     def _url(self, path: str) -> str:
         return f"{_ARTIFACTS}/{quote(self._full(path), safe='/')}"
-
-
-def _part(answer: dict[str, Any], key: str) -> dict[str, Any]:
-    value = answer.get(key)
-    if not isinstance(value, dict):
-        raise TrackingServerFailed(
-            f'The tracking server answered JSON without "{key}", which MLflow\'s REST API has there.',
-            usually="Something else than an MLflow server answers at that address.",
-            remedy="Check `tracking-uri` and its path prefix.",
-        )
-    return value
-
-
-def _list(answer: Any, key: str) -> list[dict[str, Any]]:
-    values = answer.get(key) if isinstance(answer, dict) else None
-    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
-
-
-def _logged_model(answer: dict[str, Any]) -> LoggedModelRecord:
-    info = _part(_part(answer, "model"), "info")
-    return LoggedModelRecord(
-        model_id=str(info.get("model_id", "")),
-        name=str(info.get("name", "")),
-        artifact_uri=str(info.get("artifact_uri", "")),
-        run_id=str(info["source_run_id"]) if info.get("source_run_id") else None,
-        created_at=moment(info.get("creation_timestamp_ms")),
-    )
-
-
-def _version(answer: dict[str, Any]) -> VersionRecord:
-    version = _part(answer, "model_version")
-    return VersionRecord(
-        name=str(version.get("name", "")),
-        version=str(version.get("version", "")),
-        run_id=str(version["run_id"]) if version.get("run_id") else None,
-        model_id=str(version["model_id"]) if version.get("model_id") else None,
-    )
 
 
 def _size(value: Any) -> int | None:

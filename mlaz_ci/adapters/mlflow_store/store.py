@@ -8,29 +8,37 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.adapters.mlflow_store.connection import Connection
 from mlaz_ci.adapters.mlflow_store.download import download_folder, is_disk_full
 from mlaz_ci.adapters.mlflow_store.facts import read_facts
 from mlaz_ci.adapters.mlflow_store.folder import FolderArtifacts
+from mlaz_ci.adapters.mlflow_store.left_lock import find_lock, leave_lock
 from mlaz_ci.adapters.mlflow_store.locate import Located, Locator, sentence, uri_of
 from mlaz_ci.adapters.mlflow_store.location import masked, secrets_of
-from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, RunRecord, TooLarge
-from mlaz_ci.checks.kept_lock import read_kept_lock, render_kept_lock
+from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, OpenStore
+from mlaz_ci.adapters.mlflow_store.workspace import (
+    WorkspaceArtifacts,
+    WorkspaceConnection,
+    is_same,
+    tracking_workspace,
+)
 from mlaz_ci.checks.mlmodel import MLMODEL_FILE, digest_facts
-from mlaz_ci.errors import DiskFull, MlazError, ModelPathNotFound, NotInThisVersion, TrackingAccessDenied
+from mlaz_ci.errors import DiskFull, MlazError, ModelPathNotFound, NotInThisVersion, RoleMissing, TrackingAccessDenied
 from mlaz_ci.models import Lock, ModelRef, ModelSource, PathSource, RegistrySource, RunSource, Severity
 from mlaz_ci.ports import Platform, Progress
 
-LOCK_FOLDER = "mlaz-ci"
-LOCK_TAG = "mlaz-lock"
-_LOCK_LIMIT_BYTES = 4 * 1024 * 1024
 _DEFAULT_EXPERIMENT_ID = "0"
+# A workspace gives its own an id like any other's.
+_DEFAULT_EXPERIMENT_NAME = "Default"
 
 
 class MlflowStore:
     """A ModelStore on any MLflow tracking server or store. Nothing is opened before it is needed; a folder needs no store.
 
     `environ` is where MLFLOW_* variables are read; `platform` is told what people should know and is no failure.
+    With a `workspace` its own records are the default, and it opens other workspaces that `tracking_uri` names; where it is also what
+    `workspace_serves` the model, the model is taken by reference.
     """
 
     def __init__(
@@ -40,7 +48,11 @@ class MlflowStore:
         platform: Platform,
         *,
         working_directory: Path | None = None,
+        workspace: WorkspaceDoor | None = None,
+        workspace_serves: bool = True,
     ) -> None:
+        self._workspace = workspace
+        self._workspace_serves = workspace_serves
         self._tracking_uri = tracking_uri
         self._environ = environ
         self._platform = platform
@@ -66,32 +78,37 @@ class MlflowStore:
     def fetch(self, model: ModelRef, destination: Path, progress: Progress) -> None:
         """`destination` is replaced if it is there: it never holds half a model."""
         with _readable(model.artifact_uri):
-            download_folder(self._artifacts_of(model), model=model, destination=destination, progress=progress)
+            artifacts = self._artifacts_of(model)
+            if isinstance(artifacts, WorkspaceArtifacts):
+                artifacts = artifacts.measured()
+            download_folder(artifacts, model=model, destination=destination, progress=progress)
 
     def keep_lock(self, model: ModelRef, lock: Lock) -> bool:
         if model.run_id is None or isinstance(model.source, PathSource):
             return False
-        tag = _lock_tag(model.digest)
         try:
-            tracking = self._connection.tracking
-            run = tracking.run(model.run_id)
-            if run.tags.get(tag) == lock.hash and model.lock_text is not None:
-                return True
-            if not tracking.is_writable:
-                return False
-            text = render_kept_lock(lock, model_digest=model.digest)
-            self._connection.artifacts(run.artifact_uri).write(_lock_path(lock.hash), text.encode())
-            # The tag last: it says that the file is whole.
-            tracking.set_run_tag(run.run_id, tag, lock.hash)
+            return leave_lock(self._connection, model, lock)
         except (MlazError, Missing, OSError) as error:
             what = masked(error.what if isinstance(error, MlazError) else str(error), *self._secrets)
             self._platform.info(f"The lock could not be left with run {model.run_id}: {what}")
             return False
-        return True
 
     @cached_property
-    def _connection(self) -> Connection:
+    def _connection(self) -> OpenStore:
+        if (door := self._door) is not None:
+            return WorkspaceConnection(door, self._platform.mask)
         return Connection(self._tracking_uri, self._environ, self._working_directory, self._notify)
+
+    @cached_property
+    def _door(self) -> WorkspaceDoor | None:
+        """The workspace whose records are the store; None for every other store."""
+        uri = (self._tracking_uri or self._environ.get("MLFLOW_TRACKING_URI") or "").strip()
+        if self._workspace is None or not uri:
+            return self._workspace
+        named = tracking_workspace(uri)
+        if named is None:
+            return None
+        return self._workspace if is_same(named, self._workspace.workspace) else self._workspace.beside(named)
 
     @cached_property
     def _locator(self) -> Locator:
@@ -137,7 +154,8 @@ class MlflowStore:
             logged_at=(run.ended_at if run else None) or (model.created_at if model else None) or found.created_at,
             tracking_uri=masked(self._connection.uri),
             model_id=model.model_id if model else (version.model_id if version else None),
-            lock_text=self._kept_lock(run, digest),
+            lock_text=find_lock(self._connection, run, digest, self._notify),
+            is_in_workspace=self._workspace_serves and self._door is not None and self._door is self._workspace,
         )
 
     def _derived_name(self, source: ModelSource, located: Located) -> str:
@@ -147,26 +165,11 @@ class MlflowStore:
         if located.run is not None and located.run.experiment_id != _DEFAULT_EXPERIMENT_ID:
             try:
                 experiment = self._connection.tracking.experiment_name(located.run.experiment_id)
-                parts.insert(0, PurePosixPath(experiment).name)
-            except (Missing, TrackingAccessDenied):
+                if experiment != _DEFAULT_EXPERIMENT_NAME:
+                    parts.insert(0, PurePosixPath(experiment).name)
+            except (Missing, TrackingAccessDenied, RoleMissing):
                 pass
         return _azure_name("-".join(parts))
-
-    def _kept_lock(self, run: RunRecord | None, digest: str) -> str | None:
-        """The text, only if it is what its hash says and was made for this very model."""
-        wanted = run.tags.get(_lock_tag(digest), "") if run else ""
-        if run is None or not re.fullmatch(r"[0-9a-f]{16}", wanted):
-            return None
-        try:
-            content = self._connection.artifacts(run.artifact_uri).read(_lock_path(wanted), _LOCK_LIMIT_BYTES)
-            text = content.decode("utf-8")
-        except (Missing, TooLarge, UnicodeDecodeError, OSError, MlazError):
-            text = ""
-        lock = read_kept_lock(text, model_digest=digest)
-        if lock is None or lock.hash != wanted:
-            self._notify(f"The lock {wanted} left with run {run.run_id} is missing or changed and is not used.")
-            return None
-        return text
 
     def _artifacts_of(self, model: ModelRef) -> Artifacts:
         if isinstance(model.source, PathSource):
@@ -210,12 +213,3 @@ def _no_model_in(given: Path, folder: Path) -> ModelPathNotFound:
 def _azure_name(text: str) -> str:
     """Letters, digits, - and _, starting with a letter or digit, as Azure ML takes names of assets."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-_")[:255].rstrip("-_") or "model"
-
-
-def _lock_tag(digest: str) -> str:
-    """One tag for each model of the run."""
-    return f"{LOCK_TAG}.{digest[:12]}"
-
-
-def _lock_path(lock_hash: str) -> str:
-    return f"{LOCK_FOLDER}/lock-{lock_hash}.txt"

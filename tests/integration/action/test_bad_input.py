@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from tests.integration.action.conftest import Step, Tracking
@@ -13,8 +15,9 @@ from tests.integration.action.conftest import Step, Tracking
         ({"servicename": "adder"}, 2, "unknown-input", "service-name"),
         ({"command": "deplpoy"}, 2, "invalid-input", "deploy"),
         ({"target": "locla", "service-name": "adder"}, 2, "invalid-input", "local"),
-        ({"target": "managed", "service-name": "adder"}, 2, "not-in-this-version", "managed"),
-        ({"command": "promote", "service-name": "adder"}, 2, "not-in-this-version", "promote"),
+        ({"command": "status", "target": "managed", "service-name": "adder"}, 2, "missing-input", "subscription-id"),
+        ({"command": "sweep"}, 2, "not-in-this-version", "sweep"),
+        ({"command": "promote", "service-name": "adder"}, 5, "no-canary", "target local"),
         ({"service-name": "Adder", "run-id": "0" * 32}, 2, "invalid-input", '"adder" would do'),
         ({"service-name": "a" * 33, "run-id": "0" * 32}, 2, "invalid-input", "3 to 32"),
         ({"service-name": "adder"}, 2, "missing-input", "run-id"),
@@ -33,6 +36,20 @@ def test_step__bad_input__says_what_to_do_and_makes_nothing(
     assert said in ended.log
     assert "Traceback" not in ended.log
     assert step.folders("services") == []
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("azure")), reason="the clients of Azure are installed here")
+@pytest.mark.parametrize(("target", "package"), [("aci", "azure-identity"), ("managed", "azure-identity")])
+def test_step__without_the_clients_of_azure__says_what_to_install(step: Step, target: str, package: str) -> None:
+    workspace = {
+        "subscription-id": "8f0dd2b1-0a5e-4c3b-9c66-1b1f0f9f3b57",
+        "resource-group": "g",
+        "workspace-name": "work",
+    }
+    ended = step.run(**{"command": "status", "target": target, "service-name": "adder", **workspace})
+    assert (ended.exit_code, ended.outputs["error-kind"]) == (2, "client-not-installed"), ended.log
+    assert package in ended.log
+    assert "mlaz-ci[azure]" in ended.log
 
 
 def test_step__path_without_a_model__lists_the_paths_that_hold_one(step: Step, tracking: Tracking) -> None:

@@ -78,6 +78,15 @@ def test_deploy__every_verb_in_turn__does_what_the_readme_says(step: Step, track
     assert (absent.exit_code, absent.outputs["status"]) == (4, "absent")
 
 
+def test_deploy__without_waiting__is_taken_to_its_end_by_a_later_status(step: Step, tracking: Tracking) -> None:
+    begun = step.run(command="deploy", run_id=tracking.runs["plus-1"], service_name="adder", wait="false")
+    assert (begun.exit_code, begun.outputs["status"]) == (0, "creating"), begun.log
+    assert step.run(command="status", service_name="adder").outputs["status"] == "creating"
+    ended = step.run(command="status", service_name="adder", wait="true")
+    assert (ended.exit_code, ended.outputs["status"], ended.outputs["changed"]) == (0, "healthy", "true"), ended.log
+    assert predict(ended.outputs["scoring-uri"]) == [2.0]
+
+
 def test_deploy__dry_run__prints_the_plan_and_makes_nothing(step: Step, tracking: Tracking) -> None:
     ended = step.run(run_id=tracking.runs["plus-1"], service_name="adder", dry_run="true")
     assert (ended.exit_code, ended.outputs["status"]) == (0, "planned"), ended.log

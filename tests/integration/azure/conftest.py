@@ -9,12 +9,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.azure.online import Stage
 
 from mlaz_ci.adapters.identity import Credential, sign_in
 from mlaz_ci.models import Cloud, Secret, SignIn
 from tests.azure import openapi, rooms, world
+from tests.azure.backends import Serving
 from tests.azure.clock import FakeClock
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 from tests.azure.state import Cloud as CloudState
@@ -96,6 +101,15 @@ def platform() -> RecordingPlatform:
     return RecordingPlatform()
 
 
+@pytest.fixture
+def stage(cloud: CloudState, sign_in_as: SignInAs, clock: CloudClock, tmp_path: Path) -> Stage:
+    """Jobs for online endpoints in this cloud, whose services echo what they are sent until a test says otherwise."""
+    from tests.integration.azure.online import Stage
+
+    cloud.live(Serving).echoes = True
+    return Stage(cloud=cloud, sign_in_as=sign_in_as, clock=clock, folder=tmp_path)
+
+
 SECRET = SignIn(client_id=world.CLIENT_ID, tenant_id=world.TENANT_ID, client_secret=Secret(world.CLIENT_SECRET))
 FEDERATED = SignIn(client_id=world.CLIENT_ID, tenant_id=world.TENANT_ID)
 HOSTED: Mapping[str, str] = {"GITHUB_ACTIONS": "true", "RUNNER_ENVIRONMENT": "github-hosted"}
@@ -113,3 +127,12 @@ def sign_in_as(azure: Emulator, clock: CloudClock, platform: RecordingPlatform) 
         return sign_in(given, {**HOSTED, **azure.credentials()} if environ is None else environ, cloud, clock, platform)
 
     return act
+
+
+@pytest.fixture
+def scene(azure: Emulator, sign_in_as: SignInAs, clock: CloudClock, platform: RecordingPlatform, tmp_path: Path) -> Any:
+    """ACI, whose services answer with what they were asked."""
+    from tests.integration.azure.web_service import Scene
+
+    azure.cloud.live(Serving).echoes = True
+    return Scene(azure, clock, platform, sign_in_as(SECRET), tmp_path)

@@ -15,8 +15,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest
 from azureml.core import Workspace
 
+from mlaz_ci.adapters.azure_wire.transport import BearerPolicy
 from mlaz_ci.adapters.identity import Credential, v1_authentication
-from mlaz_ci.adapters.identity.transport import BearerPolicy
 from mlaz_ci.errors import AzureUnreachable, ClientSecretExpired, IdTokenRefused, MlazError
 from mlaz_ci.models import SignIn
 from tests.azure import aadsts, entra, faults, github, jwt, world

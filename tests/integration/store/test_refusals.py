@@ -17,7 +17,6 @@ from mlaz_ci.errors import (
     MissingInput,
     MlazError,
     ModelPathNotFound,
-    NotInThisVersion,
     RunNotFound,
     StoreNotSupported,
     TrackingAccessDenied,
@@ -176,7 +175,7 @@ def test_resolve__redirected_to_another_host__credentials_stay(open_store: OpenS
 
 
 ADDRESSES = {
-    "azureml": ("azureml://westeurope.api.azureml.ms/mlflow/v1.0/x", NotInThisVersion),
+    "azureml": ("azureml://westeurope.api.azureml.ms/mlflow/v1.0/x", InvalidInput),
     "typo in the scheme": ("htps://mlflow.example.com", InvalidInput),
     "no host": ("https://", InvalidInput),
     "space": ("http://my host:5000", InvalidInput),

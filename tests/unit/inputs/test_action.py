@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlaz_ci.errors import ConflictingInputs, UnknownInput
+from mlaz_ci.errors import ConflictingInputs, InvalidInput, UnknownInput
 from mlaz_ci.inputs import given_from_action
 
 
@@ -40,3 +40,8 @@ def test_given_from_action__unknown_name__is_named_with_the_nearest() -> None:
 def test_given_from_action__many_unknown_names__are_cut() -> None:
     with pytest.raises(UnknownInput, match=r"\(and 95 more\)"):
         given_from_action({f"INPUT_{n}\x1b": "x" for n in range(100)})
+
+
+def test_given_from_action__migrate__is_of_the_command_line_alone() -> None:
+    with pytest.raises(InvalidInput, match="`command: migrate` is of the command line alone"):
+        given_from_action({"INPUT_COMMAND": "migrate", "INPUT_SERVICE-NAME": "churn"})

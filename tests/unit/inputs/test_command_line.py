@@ -104,8 +104,14 @@ def test_command_line__help_of_a_command__tells_its_options_alone() -> None:
 
 def test_command_line__help_of_what_is_not_built__says_so() -> None:
     with pytest.raises(HelpAsked) as caught:
-        parse_command_line(["promote", "-h"], {})
+        parse_command_line(["sweep", "-h"], {})
     assert "This command is not in this version." in caught.value.text
+
+
+def test_command_line__migrate__takes_the_service_as_a_word() -> None:
+    given = {"command": "migrate", "service-name": "churn", "resource-group": "rg"}
+    assert parse_command_line(["migrate", "churn", "--resource-group", "rg"], {}) == given
+    assert parse_command_line(["migrate", "--resource-group", "rg", "--service-name", "churn"], {}) == given
 
 
 def test_command_line__version__is_told() -> None:

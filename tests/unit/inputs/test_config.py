@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlaz_ci.errors import InvalidConfigFile, MlazError, NotInThisVersion, UnknownConfigKey
+from mlaz_ci.errors import InvalidConfigFile, MlazError, UnknownConfigKey
 from mlaz_ci.inputs import parse_config
-from mlaz_ci.models import SmokeTest, Target
+from mlaz_ci.models import Cluster, SmokeTest, Target
 
 
 def fails_with(text: str) -> MlazError:
@@ -111,11 +111,49 @@ def test_parse_config__not_what_it_takes__names_file_line_and_column(text: str, 
     assert len(error.what) < 400
 
 
-@pytest.mark.parametrize("section", ["raw", "managed", "aci", "aks", "kubernetes"])
-def test_parse_config__reserved_section__is_not_in_this_version(section: str) -> None:
-    error = fails_with(f"wait: true\n{section}:\n  x: 1\n")
-    assert isinstance(error, NotInThisVersion)
-    assert error.what.startswith(f"mlaz-ci.yml:2:1: the section `{section}`")
+@pytest.mark.parametrize("section", ["managed", "aci", "aks", "kubernetes"])
+def test_parse_config__section_of_a_target_on_azure__is_passed_on_as_it_stands(section: str) -> None:
+    config = parse_config(f"wait: true\n{section}:\n  x: 1\n  y: {{z: [true, a]}}\n", "mlaz-ci.yml")
+    assert config.sections == {section: {"x": 1, "y": {"z": [True, "a"]}}}
+
+
+AKS_ID = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/shared"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "cluster"),
+    [
+        ("compute: aks-mlflow", "aks-mlflow", None),
+        ("compute: {name: aks-mlflow}", "aks-mlflow", None),
+        ("compute: {name: aks-mlflow, create: false}", "aks-mlflow", None),
+        ("compute: {name: aks-mlflow, create: true}", "aks-mlflow", Cluster(name="aks-mlflow")),
+        (f"compute: {{name: shared, attach: {AKS_ID}}}", "shared", Cluster(name="shared", resource_id=AKS_ID)),
+        (
+            "compute:\n  name: aks-mlflow\n  create: true\n  vm_size: Standard_D3_v2\n  agent_count: 3\n",
+            "aks-mlflow",
+            Cluster(name="aks-mlflow", settings={"vm_size": "Standard_D3_v2", "agent_count": 3}),
+        ),
+    ],
+)
+def test_parse_config__compute__is_a_name_or_says_how_it_is_made(text: str, name: str, cluster: Cluster | None) -> None:
+    config = parse_config(text, "mlaz-ci.yml")
+    assert config.settings["compute"].value == name
+    assert (config.cluster.value if config.cluster else None) == cluster
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("compute: {create: true}", "mlaz-ci.yml:1:10: `compute` has no `name`"),
+        ("compute: {name: x, create: maybe}", 'mlaz-ci.yml:1:28: `create` is neither true nor false: "maybe"'),
+        (f"compute: {{name: x, create: true, attach: {AKS_ID}}}", "mlaz-ci.yml:1:34: `create` and `attach` exclude"),
+        ("compute: {name: x, attach: aks}", "mlaz-ci.yml:1:28: `attach` is not the resource id of a cluster"),
+        ("compute: {name: x, vm_size: big}", 'mlaz-ci.yml:1:20: "vm_size" says how a cluster is made'),
+        ("compute: [x]", "mlaz-ci.yml:1:10"),
+    ],
+)
+def test_parse_config__compute_that_says_nothing_whole__is_refused_at_its_place(text: str, told: str) -> None:
+    assert told in fails_with(text).what
 
 
 def test_parse_config__recursive_alias__ends() -> None:

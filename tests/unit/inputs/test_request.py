@@ -18,7 +18,23 @@ from mlaz_ci.errors import (
     UntrustedConfigKey,
 )
 from mlaz_ci.inputs import Origin, ParsedRequest, parse_config, parse_request
-from mlaz_ci.models import Command, LocalShape, OnFailure, PathSource, Request, RunSource, Severity, SmokeTest, Target
+from mlaz_ci.models import (
+    AuthMode,
+    AzureShape,
+    Cluster,
+    Command,
+    ComputeName,
+    LocalShape,
+    ModelVersionName,
+    OnFailure,
+    PathSource,
+    Request,
+    RunSource,
+    Severity,
+    SignIn,
+    SmokeTest,
+    Target,
+)
 
 HERE = Path("/checkout")
 LAPTOP = Origin(working_directory=HERE, user="ada", host="laptop")
@@ -132,23 +148,33 @@ def test_parse_request__on_github__belongs_to_the_repository() -> None:
         ({"command": "invoke", "dry-run": "true"}, ConflictingInputs, "`dry-run`"),
         ({**DEPLOY, **WORKSPACE}, TargetNotChosen, "local, aci, aks, managed, kubernetes"),
         ({**DEPLOY, "workspace-name": "ws1"}, TargetNotChosen, "`workspace-name`"),
-        ({**DEPLOY, **WORKSPACE, "target": "managed"}, NotInThisVersion, 'Target "managed"'),
         ({**DEPLOY, "target": "managed", "workspace-name": "ws1"}, MissingInput, "`subscription-id`, `resource-group`"),
+        ({**DEPLOY, "target": "managed"}, MissingInput, "`target: managed` needs `subscription-id`"),
+        ({**DEPLOY, **WORKSPACE, "target": "managed", "auth": "none"}, InapplicableInput, "`auth: none`"),
+        ({**DEPLOY, "target": "aci", "client-certificate": "PEM", "client-id": GUID}, MissingInput, "`tenant-id`"),
+        ({**DEPLOY, "target": "aci", "client-certificate": "PEM", "creds": CREDS}, ConflictingInputs, "`creds`"),
+        ({**DEPLOY, "target": "aci", "client-certificate-password": "hunter2"}, MissingInput, "`client-certificate`"),
+        ({"command": "cleanup", "service-name": "churn", "also-delete": "models:/churn"}, InvalidInput, "neither a"),
         (
-            {**DEPLOY, "target": "aci", "creds": CREDS, "resource-group": "rg", "workspace-name": "ws1"},
-            NotInThisVersion,
-            "aci",
+            {"command": "cleanup", "service-name": "churn", "also-delete": "models:/churn/latest"},
+            InvalidInput,
+            "no version",
         ),
+        ({"command": "cleanup", "service-name": "churn", "also-delete": "computes/*"}, InvalidInput, "neither a model"),
         ({**DEPLOY, "target": "aci", "creds": CREDS, "client-id": GUID}, ConflictingInputs, "`creds`"),
-        ({**DEPLOY, "wait": "false"}, NotInThisVersion, "`wait`"),
         ({**DEPLOY, "preview": "true"}, NotInThisVersion, "`preview`"),
         ({**DEPLOY, "creds": "{"}, InvalidInput, "`creds`"),
         ({**DEPLOY, "auth": "key"}, InapplicableInput, "`auth` cannot be had on target local"),
-        ({"command": "promote"}, NotInThisVersion, 'Command "promote"'),
+        ({"command": "promote"}, MissingInput, "`command: promote` needs `service-name`"),
         ({"command": "sweep"}, NotInThisVersion, 'Command "sweep"'),
         ({"command": "auto"}, NotInThisVersion, 'Command "auto"'),
-        ({"command": "migrate"}, NotInThisVersion, 'Command "migrate"'),
-        ({"command": "reject"}, NotInThisVersion, "built: deploy, cleanup, status, invoke, rollback, doctor"),
+        ({"command": "migrate"}, MissingInput, "`command: migrate` needs `service-name`"),
+        ({"command": "migrate", "service-name": "churn"}, MissingInput, "`command: migrate` needs `subscription-id`"),
+        (
+            {"command": "sweep"},
+            NotInThisVersion,
+            "built: deploy, cleanup, status, invoke, promote, reject, rollback, doctor, migrate",
+        ),
     ],
 )
 def test_parse_request__what_cannot_be__is_the_fitting_error(
@@ -181,24 +207,77 @@ def test_parse_request__inapplicable_inputs__are_one_warning_and_left_out() -> N
     assert parsed.request.given == ("run-id", "service-name")
 
 
-def test_parse_request__azure_inputs_on_local__are_one_warning_so_that_one_word_changes_the_target() -> None:
+def test_parse_request__azure_inputs_on_local__are_kept_for_the_models_of_the_workspace() -> None:
+    """One word changes the target: the run is the workspace's there as well."""
     parsed = parse({**DEPLOY, "target": "local", **WORKSPACE, "client-id": GUID, "cloud": "AzureCloud"})
-    (finding,) = parsed.findings
-    assert finding.severity is Severity.WARNING
-    assert "`subscription-id`, `resource-group`, `workspace-name`" in finding.what
-    assert (parsed.request.workspace, parsed.request.sign_in) == (None, None)
+    assert parsed.findings == ()
+    assert parsed.request.workspace is not None
+    assert (parsed.request.workspace.name, parsed.request.sign_in) == ("ws1", SignIn(client_id=GUID))
 
 
 def test_parse_request__not_built_input_at_its_default__asks_for_nothing() -> None:
-    parsed = parse({**DEPLOY, "preview": "false", "endpoint": "create", "keep-previous": "no"})
+    parsed = parse({**DEPLOY, "preview": "false", "preview-ttl-hours": "72"})
     assert parsed.findings == ()
 
 
-@pytest.mark.parametrize(("name", "value"), [("owner", "me"), ("take-over", "churn"), ("build-from-source", "true")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("owner", "me"), ("take-over", "churn"), ("build-from-source", "true")],
+)
 def test_parse_request__refused_on_pull_requests__is_an_error_there_alone(name: str, value: str) -> None:
     assert name in parse({**DEPLOY, name: value}).request.given
     with pytest.raises(InvalidInput, match=f"`{name}` is refused on pull-request events"):
         parse({**DEPLOY, name: value}, origin=PULL_REQUEST)
+
+
+def test_parse_request__cluster_made_by_the_config__is_not_taken_from_a_pull_request() -> None:
+    given, config = {**DEPLOY, **WORKSPACE, "target": "aks"}, "compute: {name: aks-mlflow, create: true}"
+    shape = parse(given, config).request.shape
+    assert isinstance(shape, AzureShape)
+    assert (shape.compute, shape.cluster) == ("aks-mlflow", Cluster(name="aks-mlflow"))
+    with pytest.raises(UntrustedConfigKey, match=r"mlaz-ci\.yml:1:10: how a cluster is made"):
+        parse(given, config, origin=PULL_REQUEST)
+
+
+def test_parse_request__other_cluster_named_by_the_input__is_not_made() -> None:
+    given = {**DEPLOY, **WORKSPACE, "target": "aks", "compute": "shared"}
+    shape = parse(given, "compute: {name: aks-mlflow, create: true}").request.shape
+    assert isinstance(shape, AzureShape)
+    assert (shape.compute, shape.cluster) == ("shared", None)
+
+
+def test_parse_request__azure_target__knows_workspace_sign_in_and_shape() -> None:
+    request = parse(
+        {
+            **DEPLOY,
+            **WORKSPACE,
+            "target": "aci",
+            "client-id": GUID,
+            "tenant-id": GUID,
+            "client-certificate": "PEM",
+            "cpu-cores": "0.5",
+            "auth": "key",
+        },
+        "aci: {dns_name_label: churn}",
+    ).request
+    assert request.workspace is not None
+    assert request.sign_in is not None
+    assert request.sign_in.client_certificate is not None
+    assert request.shape == AzureShape(cpu_cores=0.5, auth=AuthMode.KEY, raw={"dns_name_label": "churn"})
+
+
+def test_parse_request__also_delete__names_versions_and_computes() -> None:
+    given = {"command": "cleanup", "service-name": "churn"}
+    text = "models:/churn/3\ncomputes/aks-mlflow, attached/shared\nmodels:/churn/3"
+    assert parse({**given, "also-delete": text}).request.also_delete == ()
+    request = parse({**given, **WORKSPACE, "target": "aks", "also-delete": text}).request
+    assert request.also_delete == (
+        ModelVersionName(name="churn", version="3"),
+        ComputeName(name="aks-mlflow", keeps_resource=False),
+        ComputeName(name="shared", keeps_resource=True),
+    )
+    with pytest.raises(InvalidInput, match="`also-delete` is refused on pull-request events"):
+        parse({**given, "also-delete": text}, origin=PULL_REQUEST)
 
 
 def test_parse_request__two_refused_on_pull_requests__are_named_together() -> None:

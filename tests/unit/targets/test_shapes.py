@@ -8,7 +8,7 @@ import pytest
 
 from mlaz_ci.errors import InapplicableInput, MissingInput
 from mlaz_ci.models import AuthMode, AzureShape
-from mlaz_ci.targets import BUILT, aci, aks, kubernetes, managed
+from mlaz_ci.targets import TARGETS, aci, aks, kubernetes, managed
 
 
 class Given:
@@ -17,6 +17,7 @@ class Given:
     def __init__(self, section: Mapping[str, Any] | None = None, **values: Any) -> None:
         self.values = {name.replace("_", "-"): value for name, value in values.items()}
         self.sections = section or {}
+        self.cluster = None
 
     def text(self, name: str) -> Any:
         return self.values.get(name)
@@ -85,7 +86,7 @@ def test_shape__managed_beyond_the_table__asks_for_instance_type() -> None:
 
 
 def test_input_uses__every_target__names_known_uses() -> None:
-    for rules in [*BUILT.values(), managed, kubernetes]:
+    for rules in [*TARGETS.values(), managed, kubernetes]:
         assert set(rules.input_uses().values()) <= {"security", "inapplicable", "translated"}
 
 

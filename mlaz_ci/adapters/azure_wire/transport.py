@@ -1,4 +1,4 @@
-"""azure-core's pipeline as sign-in needs it: pauses by our clock, and a 401 that renews the token once.
+"""azure-core's pipeline as we need it: pauses by our clock, and a 401 that renews the token once.
 
 Imported only where a request is about to be made: azure-core costs a tenth of a second.
 """
@@ -18,7 +18,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from mlaz_ci.ports import Clock
 
 if TYPE_CHECKING:
-    from mlaz_ci.adapters.identity.credential import Credential
+    from mlaz_ci.adapters.azure_wire.wire import TokenSource
 
 CONNECT_S: Final = 10
 READ_S: Final = 30
@@ -45,7 +45,7 @@ class BearerPolicy(HTTPPolicy):  # type: ignore[misc]  # as above
     A 401 makes that token stale: it is renewed, and the request sent once more.
     """
 
-    def __init__(self, credential: Credential, scope: str) -> None:
+    def __init__(self, credential: TokenSource, scope: str) -> None:
         super().__init__()
         self._credential = credential
         self._scope = scope

@@ -1,0 +1,13 @@
+"""What the wire says of an address that carries its own signature."""
+
+from __future__ import annotations
+
+from mlaz_ci.adapters.azure_wire import Wire
+
+
+def test_unanswered__client_that_quotes_the_address__without_its_signature() -> None:
+    url = "https://a.blob.core.windows.net/c/b?sv=2021-12-02&sig=c2VjcmV0%3D&se=2030"
+    trouble = OSError(f"Max retries exceeded with url: {url.partition('.net')[2]} (Caused by 'x')")
+    error = Wire._unanswered("read a file", url, None, trouble, may_repeat=True)
+    assert "/c/b?sv=2021-12-02&sig=***&se=2030 (Caused by 'x')" in error.what
+    assert "c2VjcmV0" not in str(error)
