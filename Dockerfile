@@ -4,15 +4,15 @@ ARG BASE_IMAGE=python:3.11.16-slim-bookworm
 
 FROM ${BASE_IMAGE} AS dependencies
 
-COPY requirements/image.txt /tmp/image.txt
+COPY requirements/image.txt scripts/compile_imported.py /tmp/
 
 # The base's own pip installs from outside, so that neither pip nor setuptools ends up in /opt/venv. Wheels only: a source distribution would run its code.
-# Byte code costs 13 MB to pull and saves 1.2 s of every start; its hashes stay unchecked, because nothing here changes after the build.
+# Byte code of what is imported costs 10 MB to pull and saves over a second of every start.
 RUN python3 -m venv --without-pip /opt/venv \
  && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps \
       --only-binary :all: --require-hashes --requirement /tmp/image.txt \
  && rm /opt/venv/bin/uvx \
- && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib \
+ && HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /opt/venv/bin/python /tmp/compile_imported.py \
  && /opt/venv/bin/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'app.pth').write_text('/app\n')"
 
 

@@ -92,8 +92,9 @@ docs: venv ## write action.yml, the tables of the README, docs/contract.md and t
 .PHONY: lock
 lock: venv ## write the hashed requirement files anew
 	@for name in bootstrap image dev azure-tests azure-tests-mlflow2; do \
+	  excludes=requirements/$$name-excludes.txt; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+	    $$([ -f $$excludes ] && echo --excludes $$excludes) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove what the verbs above made in this checkout

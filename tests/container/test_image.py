@@ -22,10 +22,12 @@ SIZE_LIMIT_BYTES = 110_000_000
 def probe(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Our Dockerfile and lock with probe.py in the place of entrypoint.py."""
     context = tmp_path_factory.mktemp("probe")
-    (context / "requirements").mkdir()
+    for folder in ("requirements", "scripts"):
+        (context / folder).mkdir()
     (context / "mlaz_ci").mkdir()
     (context / "mlaz_ci" / "__init__.py").touch()
     shutil.copy2(REPOSITORY / "requirements" / "image.txt", context / "requirements")
+    shutil.copy2(REPOSITORY / "scripts" / "compile_imported.py", context / "scripts")
     shutil.copy2(REPOSITORY / "Dockerfile", context)
     shutil.copy2(Path(__file__).with_name("probe.py"), context / "entrypoint.py")
     engine.build(context, tag=PROBE, arguments={"BASE_IMAGE": base_image})
@@ -119,7 +121,7 @@ def test_image__configuration__is_what_a_container_action_needs(engine: Engine, 
 
 
 def test_image__environment__imports_what_the_action_imports_and_holds_no_installer(job: Job, probe: str) -> None:
-    script = "import docker, mlflow, yaml; import importlib.util as u; print([n for n in ('pip', 'setuptools', 'numpy', 'pandas') if u.find_spec(n)])"
+    script = "import azure.identity, azureml.core.model, azureml.core.webservice, azureml.core.compute, docker, mlflow, yaml; import importlib.util as u; print([n for n in ('pip', 'setuptools', 'numpy', 'pandas') if u.find_spec(n)])"
     assert (
         job.engine.podman("run", "--rm", "--entrypoint=/opt/venv/bin/python", probe, "-I", "-c", script).strip() == "[]"
     )
