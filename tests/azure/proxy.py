@@ -31,6 +31,9 @@ class Service(Protocol):
     def admit(self, scheme: str, host: str, port: int) -> Response | None:
         """None to let the client talk to the host, else the refusal it is to get."""
 
+    def passes(self, host: str) -> bool:
+        """Whether a connection to the host is passed through unread: it is none of the cloud's."""
+
     def begin(self) -> int:
         """A request's head has arrived: its number."""
 
@@ -117,11 +120,27 @@ class Proxy:
                 return
         host, _, port = head.target.rpartition(":")
         host = host.strip("[]").lower()
+        if self._service.passes(host):
+            self._relay(connection, host, int(port))
+            return
         if refusal := self._service.admit("https", host, int(port) if port.isdigit() else 0):
             connection.sendall(_whole(refusal))
             return
         connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self._serve_tls(connection, host)
+
+    def _relay(self, connection: socket.socket, host: str, port: int) -> None:
+        with socket.create_connection((host, port), timeout=_HANDSHAKE_TIMEOUT_S) as there:
+            there.settimeout(None)
+            with self._lock:
+                self._open.add(there)
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_copy, args=(there, connection), daemon=True)
+            back.start()
+            _copy(connection, there)
+            back.join()
+            with self._lock:
+                self._open.discard(there)
 
     def _serve_tls(self, connection: socket.socket, host: str) -> None:
         connection.settimeout(_HANDSHAKE_TIMEOUT_S)
@@ -196,6 +215,14 @@ class Proxy:
             if delivery is not None:
                 delivery.response.close()
             self._service.end(number)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def _origin_form(target: str) -> str:

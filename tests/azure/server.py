@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,9 +39,14 @@ class Emulator:
         folder: Path | None = None,
         *,
         clock: Clock | None = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         rooms: Iterable[Room] = rooms.ROOMS,
+        passes: Callable[[str], bool] = lambda host: False,
     ) -> None:
+        """`host` is the address it listens on. `passes` tells of a host that is none of the cloud's and is to be reached all the
+        same, such as a package index: its connections are passed through unread.
+        """
         self._is_own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="tests-azure-"))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,11 +57,16 @@ class Emulator:
         self.contract = Contract(wire) if wire else None
         self.authority = Authority(self.folder / "ca.pem")
         self._door = _Door(self)
-        self._proxy = Proxy(self._door, self.authority, port=port)
+        self.passes = passes
+        self._proxy = Proxy(self._door, self.authority, host=host, port=port)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._proxy.port}"
+
+    @property
+    def port(self) -> int:
+        return self._proxy.port
 
     @property
     def ca_file(self) -> Path:
@@ -151,6 +161,9 @@ class _Door:
         text = f"{scheme}://{host}:{port} is no host of the emulated cloud"
         self._cloud.fail("refused-host", text)
         return Response.text(f"tests.azure: {text}\n", status=502)
+
+    def passes(self, host: str) -> bool:
+        return not self._emulator.router.knows_host("https", host) and self._emulator.passes(host)
 
     def begin(self) -> int:
         return self._cloud.trace.begin()

@@ -167,6 +167,9 @@ def make_engine(*, storage: Path, settings: Path) -> Engine:
 # Podman keeps these paths in its database, so they are the same each time; a restart of the machine empties the folder, as podman expects.
 _STATE = Path("/run/mlaz-ci-tests")
 
+GATEWAY = "10.213.0.1"
+"""This machine, as a container on the bridge reaches it."""
+
 # What Docker's `bridge` is to Docker: the network of a container that asked for none. A bridge of its own, because the addresses on the
 # machine's podman0 are given out by a podman that knows nothing of this one. No DNS, as on Docker's.
 _NETWORK = {
@@ -175,7 +178,7 @@ _NETWORK = {
     "driver": "bridge",
     "network_interface": "mlazci0",
     "created": "2026-01-01T00:00:00Z",
-    "subnets": [{"subnet": "10.213.0.0/16", "gateway": "10.213.0.1"}],
+    "subnets": [{"subnet": "10.213.0.0/16", "gateway": GATEWAY}],
     "ipv6_enabled": False,
     "internal": False,
     "dns_enabled": False,
