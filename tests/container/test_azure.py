@@ -21,11 +21,15 @@ from tests.integration.azure.test_web_service_serving import ROWS, predict, trai
 
 __all__ = ["trained"]
 
+# Full mlflow, which trains the models here, warns while it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 CONFIG = f"""\
 subscription-id: {world.SUBSCRIPTION_ID}
 resource-group: {world.RESOURCE_GROUP}
 workspace-name: {world.WORKSPACE}
 service-name: churn
+compute: {{name: aks-mlflow, create: true}}
 """
 SIGN_IN = {"client-id": world.CLIENT_ID, "tenant-id": world.TENANT_ID}
 
@@ -62,7 +66,7 @@ def run(job: Job, image: str, azure: Emulator, **inputs: str) -> StepResult:
     return result
 
 
-@pytest.mark.parametrize("target", ["aci", "managed"])
+@pytest.mark.parametrize("target", ["aci", "aks", "managed"])
 def test_readme__workflow_on_azure__deploys_changes_and_cleans_up(
     target: str, azure_job: Job, image: str, azure: Emulator, trained: dict[str, Path]
 ) -> None:
