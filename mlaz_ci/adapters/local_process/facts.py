@@ -52,7 +52,10 @@ def service_facts_without_record(folder: Path, error: RecordUnreadable, host: st
         tags=manifests[-1].tags if manifests else {},
     )
     facts = service_facts(folder, stand_in, host)
-    return replace(facts, detail=error.what, port=None, scoring_uri=None, swagger_uri=None)
+    # Which of its deployments is live is what the record would say: whatever still runs there, no run can go on with it.
+    return replace(
+        facts, state=ServiceState.FAILED, detail=error.what, port=None, scoring_uri=None, swagger_uri=None
+    )
 
 
 def _deployment_facts(record: Record, place: Place, host: str) -> DeploymentFacts:
