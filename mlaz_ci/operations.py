@@ -172,7 +172,7 @@ class Job:
             notes += execution.notes
             if execution.is_unverified:
                 done = Status.UNVERIFIED
-        outcome = _outcome_of_service(self.request, done, after.service)
+        outcome = _outcome_of_service(self.request, done, after.service, plan.deployment_name)
         model = self.model
         return replace(
             outcome,
@@ -187,21 +187,27 @@ class Job:
         )
 
 
-def _outcome_of_service(request: Request, status: Status, service: ServiceFacts | None) -> Outcome:
+def _outcome_of_service(
+    request: Request, status: Status, service: ServiceFacts | None, deployment_name: str | None = None
+) -> Outcome:
+    """The service with the deployment of that name, or else the one that has the traffic.
+
+    A canary, or a deployment that nobody could reach, is what its deploy tells of: it is what a later job approves or looks at.
+    """
     outcome = Outcome(command=request.command, status=status, target=request.target, service_name=request.service_name)
     if service is None:
         return outcome
-    live = service.deployment(service.live)
+    told = service.deployment(deployment_name) or service.deployment(service.live)
     return replace(
         outcome,
-        deployment_name=service.live,
+        deployment_name=told.name if told else service.live,
         scoring_uri=service.scoring_uri,
         swagger_uri=service.swagger_uri,
         model_name=service.tags.get("mlaz-model"),
-        model_version=live.model_version if live else None,
-        model_label=live.model_label if live else None,
-        lock_hash=live.lock_hash if live else None,
-        smoke_request=_smoke_request_of(live),
+        model_version=told.model_version if told else None,
+        model_label=told.model_label if told else None,
+        lock_hash=told.lock_hash if told else None,
+        smoke_request=_smoke_request_of(told),
         service=service,
         studio_url=service.studio_url,
     )

@@ -30,9 +30,11 @@ from mlaz_ci.models import (
     ServiceState,
     Severity,
     SmokeTest,
+    Snapshot,
     Status,
 )
 from mlaz_ci.operations import Job
+from mlaz_ci.plan import Plan
 from tests import samples
 from tests.fakes.clock import FakeClock
 from tests.fakes.platform import RecordingPlatform
@@ -358,3 +360,13 @@ def test_failure_of__nothing_begun__is_empty(scene: Scene) -> None:
     assert scene.job is not None
     failure = scene.job.failure_of(raised.value)
     assert (failure.mutations, failure.left_behind, failure.command) == ((), (), Command.SWEEP)
+
+
+def test_outcome__canary__tells_of_the_canary_and_what_serves_beside_it(scene: Scene) -> None:
+    scene.run()
+    assert scene.job is not None
+    beside = (samples.deployment("g1", model_version="7"), samples.deployment("g2", model_version="8"))
+    snapshot = Snapshot(service=samples.service(live="g1", deployments=beside))
+    plan = Plan(steps=(), done=Status.CANARY, deployment_name="g2")
+    outcome = scene.job.outcome(plan, None, snapshot)
+    assert (outcome.deployment_name, outcome.model_version, outcome.previous_model_version) == ("g2", "8", "7")
