@@ -13,16 +13,16 @@ from benchmarks.cloud import (
     Measured,
     Stand,
     cpu_s,
-    durations_s,
     kilobytes,
-    number_of_runs,
     overhead_s,
     place,
     polls,
     sent,
+    spread_s,
     stand,
     wall_s,
 )
+from benchmarks.command import number_of_runs
 from benchmarks.table import Row, print_table
 from tests.integration.azure.store.models import Shelf
 
@@ -30,8 +30,8 @@ _CORE, _PLUGIN = "azureml-core", "mlflow + plugin"
 
 
 def main() -> None:
-    runs = number_of_runs()
-    durations = durations_s(runs)
+    runs = number_of_runs(__doc__)
+    durations = spread_s(runs)
     found: defaultdict[str, list[Measured]] = defaultdict(list)
     waited: defaultdict[str, list[Measured]] = defaultdict(list)
     with stand() as here:

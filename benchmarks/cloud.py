@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,19 +218,30 @@ class Stand:
         return home
 
     def cpu_to_first_request_s(self, command: Sequence[str], home: Path, more: Mapping[str, str]) -> float:
-        """What the process itself has used of a CPU when it first knocks at its proxy; it is ended there."""
-        with socket.create_server(("127.0.0.1", 0)) as door, (home / "log").open("wb") as sink:
-            environment = self.environment(home, more, door=f"http://127.0.0.1:{door.getsockname()[1]}")
-            process = subprocess.Popen(command, env=environment, cwd=home, stdout=sink, stderr=sink)
-            try:
-                door.settimeout(120)
-                caller, _ = door.accept()
-                used_s = _cpu_s(process.pid)
-                caller.close()
-            finally:
-                process.kill()
-                process.wait()
-        return used_s
+        """What the process itself has used of a CPU when it sends its first request."""
+
+        def start(door: int) -> subprocess.Popen[bytes]:
+            environment = self.environment(home, more, door=f"http://127.0.0.1:{door}")
+            with (home / "log").open("wb") as sink:
+                return subprocess.Popen(command, env=environment, cwd=home, stdout=sink, stderr=sink)
+
+        return first_request(start)[1]
+
+
+def first_request(start: Callable[[int], subprocess.Popen[bytes]], host: str = "127.0.0.1") -> tuple[float, float]:
+    """Wall time and the process's CPU time until it knocks at the proxy on the port that `start` is told; it is ended there."""
+    with socket.create_server((host, 0)) as door:
+        door.settimeout(120)
+        began = time.monotonic()
+        process = start(door.getsockname()[1])
+        try:
+            caller, _ = door.accept()
+            wall_s, used_s = time.monotonic() - began, _cpu_s(process.pid)
+            caller.close()
+        finally:
+            process.terminate()
+            process.wait()
+    return wall_s, used_s
 
 
 def _course(kind: str, provisioning_s: float) -> tuple[Stage, ...]:
@@ -263,11 +274,7 @@ def stand() -> Iterator[Stand]:
         azure.cloud.live(Serving).close()
 
 
-def number_of_runs() -> int:
-    return int(sys.argv[1]) if len(sys.argv) > 1 else 3
-
-
-def durations_s(runs: int) -> list[float]:
+def spread_s(runs: int) -> list[float]:
     """How long Azure takes in each round: spread over five seconds, the longest pause of a client, so that none is lucky."""
     return [8.0 + 5.0 * number / runs for number in range(runs)]
 

@@ -6,12 +6,12 @@ All clients wait at once, each for a deployment of its own that takes the same t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from benchmarks.cloud import Stand, place, stand
+from benchmarks.command import durations_s
 from benchmarks.table import Row, print_table
 from tests.azure.trace import Exchange
 
@@ -48,7 +48,7 @@ _CLIENTS: dict[str, tuple[tuple[str, str, Client], ...]] = {
 
 
 def main() -> None:
-    durations = [float(each) for each in sys.argv[1:]] or list(_DURATIONS_S)
+    durations = durations_s(__doc__, _DURATIONS_S)
     delays: dict[tuple[str, float], dict[str, float]] = {}
     with stand() as here:
         for duration_s in durations:

@@ -16,16 +16,16 @@ from benchmarks.cloud import (
     Measured,
     Stand,
     cpu_s,
-    durations_s,
     kilobytes,
-    number_of_runs,
     overhead_s,
     place,
     polls,
     sent,
+    spread_s,
     stand,
     wall_s,
 )
+from benchmarks.command import number_of_runs
 from benchmarks.table import Row, print_table
 
 _PEER = "azure-ai-ml"
@@ -33,8 +33,8 @@ _ENDINGS = {"status": "healthy", "cleanup": "deleted"}
 
 
 def main() -> None:
-    runs = number_of_runs()
-    durations = durations_s(runs)
+    runs = number_of_runs(__doc__)
+    durations = spread_s(runs)
     found: defaultdict[str, list[Measured]] = defaultdict(list)
     waited: defaultdict[str, list[Measured]] = defaultdict(list)
     to_first_s: defaultdict[str, list[float]] = defaultdict(list)
