@@ -40,8 +40,9 @@ test-core: venv ## the pure core alone; fails under 95 % of its branches
 	@$(BIN)/python -m pytest tests/unit tests/contract -q -n 2 --cov --cov-report=term-missing
 
 .PHONY: test-flavors
-test-flavors: venv ## serve real models of every flavor, PyTorch and TensorFlow included (slow)
+test-flavors: venv $(AZURE_VENV)/.installed ## serve real models of every flavor, PyTorch and TensorFlow included (slow)
 	@$(BIN)/python -m pytest tests/flavors --slow-flavors -n 2 --dist loadgroup
+	@$(AZURE_VENV)/bin/python -m pytest -c tests/integration/azure/pytest.ini tests/integration/azure/test_flavors.py --slow-flavors -n 2
 
 .PHONY: test-flavors-fast
 test-flavors-fast: venv ## the same without PyTorch and TensorFlow

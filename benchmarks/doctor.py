@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.command import number_of_runs
 from mlaz_ci.adapters.uv.command import find_uv
 from mlaz_ci.models import ModelRef, RunSource
 
@@ -38,7 +39,7 @@ def main() -> None:
         home, kind, *source = sys.argv[2:]
         _examine(Path(home), relock=kind == "relock", source=source)
         return
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    runs = number_of_runs(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         stores = {kind: _logged(Path(folder, kind), kind) for kind in ("sqlite", "files")}
         _run([*_OURS, str(Path(folder, "first")), "sqlite", *stores["sqlite"]])

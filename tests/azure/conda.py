@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from tests.azure.backends import BuildFailed
+from tests.pythons import find_interpreter, lend_bytecode
 
 # As it was before a test pointed its clients, and thereby this process, at the emulator.
 _OUTSIDE = dict(os.environ)
@@ -114,11 +115,18 @@ class Environments:
 def _make(wanted: Wanted, place: Path) -> None:
     requirements = place / "requirements.txt"
     requirements.write_text("\n".join(wanted.requirements) + "\n", encoding="utf-8")
-    log = _uv("venv", "--quiet", "--no-project", "--python", wanted.python, str(place / "venv"))
+    found = find_interpreter(wanted.python, uv=uv_command(), environ=_OUTSIDE)
+    log = _uv("venv", "--quiet", "--no-project", "--python", str(found or wanted.python), str(place / "venv"))
     if wanted.requirements:
         python = str(place / "venv" / "bin" / "python")
-        log += _uv("pip", "install", "--python", python, "--requirement", str(requirements))
+        log += _uv("pip", "install", "--python", python, *_find_links(), "--requirement", str(requirements))
+        lend_bytecode(place / "venv", place.parent.glob("*/venv"))
     (place / "build.log").write_text(log, encoding="utf-8")
+
+
+def _find_links() -> list[str]:
+    """Wheels that the machine has at hand for pip, which uv does not ask by itself."""
+    return [part for folder in _OUTSIDE.get("PIP_FIND_LINKS", "").split() for part in ("--find-links", folder)]
 
 
 def uv_command() -> str:

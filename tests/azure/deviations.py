@@ -28,6 +28,11 @@ NAMED: tuple[Named, ...] = (
         reason="azureml-core speaks 2020-02-02, which is published nowhere; it sends and reads these of an AKS cluster",
     ),
     Named(
+        operation=r"GET .*/computes",
+        finding=r"^response .*/provisioningErrors/\d+/error: Additional properties .*\('statusCode' was unexpected\)$",
+        reason="errors of the cluster's own provisioning bear statusCode, as users printed them",
+    ),
+    Named(
         operation=r"PATCH 2022-02-01-preview .*/onlineEndpoints/.*/deployments/",
         finding=r"^request /properties: Additional properties are not allowed",
         reason="azureml-mlflow's update of a deployment sends the whole deployment where the file has its compute type alone",
@@ -35,7 +40,7 @@ NAMED: tuple[Named, ...] = (
     # Of the data plane, what neither the files of 2019 nor the clients' own models name (client_models.py).
     Named(
         operation="2019-09-30 /(history|artifact)/",
-        finding=r"^response /(errors/[^/]*)?: Additional properties .*\('statusCode' was unexpected\)$",
+        finding=r"^response /(errors/.*)?: Additional properties .*\('statusCode' was unexpected\)$",
         reason="errors bear statusCode, as recorded in 2023 and 2025",
     ),
     Named(

@@ -193,6 +193,11 @@ class Router:
         return any(known.match(scheme, host) is not None for known in self._hosts)
 
     def resolve(self, request: Request) -> Match | NoMatch:
+        """HEAD is GET without what it would send (RFC 9110, 9.3.2), but where a room has an answer of its own to it."""
+        found = self._resolve(request, request.method)
+        return self._resolve(request, "GET") if request.method == "HEAD" and isinstance(found, NoMatch) else found
+
+    def _resolve(self, request: Request, method: str) -> Match | NoMatch:
         segments = request.segments
         other_methods: set[str] = set()
         other_versions: set[str] = set()
@@ -201,7 +206,7 @@ class Router:
             in_path = route.match_path(segments) if in_host is not None else None
             if in_host is None or in_path is None:
                 continue
-            if route.method != request.method:
+            if route.method != method:
                 other_methods.add(route.method)
             elif route.api_versions and request.api_version not in route.api_versions:
                 other_versions |= route.api_versions

@@ -113,13 +113,17 @@ def write(cloud: Cloud, account: str, container: str, name: str, content: bytes)
 
 
 def under(cloud: Cloud, account: str, container: str, prefix: str) -> Iterator[tuple[str, Path]]:
-    """The blobs at `prefix` or in the folder of that name: their path below it ("" for a lone blob) and their file."""
+    """The blobs at `prefix` or in the folder of that name: their path below it ("" for a lone blob) and their file.
+
+    Without a prefix it is the container itself that is meant.
+    """
     held = cloud.state(Accounts).container(account, container)
+    folder = f"{prefix.rstrip('/')}/" if prefix else ""
     for name, blob in sorted((held.blobs if held else {}).items()):
         if name == prefix:
             yield "", file_of(cloud, blob.file)
-        elif name.startswith(f"{prefix.rstrip('/')}/"):
-            yield name[len(prefix.rstrip("/")) + 1 :], file_of(cloud, blob.file)
+        elif name.startswith(folder):
+            yield name[len(folder) :], file_of(cloud, blob.file)
 
 
 def issue_sas(

@@ -132,15 +132,15 @@ def test_image__compressed__is_within_its_budget(
     engine: Engine, probe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The quickest compression first: what is small enough with it is so with a registry's, which takes four times as long.
-    size = _compressed_size(engine, probe, level=1)
+    size = compressed_size(engine, probe, level=1)
     if size > SIZE_LIMIT_BYTES:
-        size = _compressed_size(engine, probe, level=6)
+        size = compressed_size(engine, probe, level=6)
     with capsys.disabled():
         print(f"\nimage, compressed: at most {size / 1e6:.1f} MB of {SIZE_LIMIT_BYTES / 1e6:.0f} MB")
     assert size <= SIZE_LIMIT_BYTES
 
 
-def _compressed_size(engine: Engine, image: str, *, level: int) -> int:
+def compressed_size(engine: Engine, image: str, *, level: int) -> int:
     with subprocess.Popen(["podman", "save", image], env=dict(engine.environ), stdout=subprocess.PIPE) as save:
         packed = subprocess.run(["gzip", f"-{level}", "-c"], stdin=save.stdout, capture_output=True, check=True)
     return len(packed.stdout)

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.flavors.switch import pytest_addoption, pytest_collection_modifyitems
 from tests.serving.environments import CACHE, digest, environment, exclusive, first_interpreter, lock
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
 
 TRAINING_SCRIPT = Path(__file__).with_name("train.py")
 
@@ -98,14 +101,3 @@ def _refuse_gpu_libraries(locked: str) -> None:
             f"the index here offers PyTorch with {len(gpu)} GPU packages only (gigabytes): point UV_INDEX at PyTorch's own index "
             "for CPUs, or PIP_FIND_LINKS at a folder with its wheel"
         )
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow-flavors", action="store_true", help="serve PyTorch and TensorFlow models too")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow-flavors"):
-        for item in items:
-            if item.get_closest_marker("slow_flavor"):
-                item.add_marker(pytest.mark.skip(reason="slow: make test-flavors"))

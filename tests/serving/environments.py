@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests import pythons
 
 CACHE = Path(os.environ.get("MLAZ_TEST_CACHE", "~/.cache/mlaz-ci-tests")).expanduser()
 SERVER = "azureml-inference-server-http"
@@ -87,26 +88,8 @@ def serving_environment(requirements: Sequence[str], python_version: str, ranges
 
 
 def lend_bytecode(environment: Path) -> None:
-    """Give it what the environment most like it has compiled already: the greater part of a first import of mlflow.
-
-    uv links a module from its own cache: two paths with one inode hold the same module, and one bytecode serves both.
-    """
-    (ours,) = environment.glob("lib/python*/site-packages")
-    others = environment.parent.glob(f"*/lib/{ours.parent.name}/site-packages")
-    theirs = max(
-        (each for each in others if each != ours), key=lambda each: len(_wheels(each) & _wheels(ours)), default=ours
-    )
-    for compiled in theirs.rglob("__pycache__/*.pyc"):
-        module = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
-        folder = ours / module.parent.relative_to(theirs)
-        with suppress(OSError):
-            if (folder / module.name).samefile(module):
-                (folder / "__pycache__").mkdir(exist_ok=True)
-                os.link(compiled, folder / "__pycache__" / compiled.name)
-
-
-def _wheels(site_packages: Path) -> set[str]:
-    return {each.name for each in site_packages.glob("*.dist-info")}
+    """Give it what its neighbours in the cache have compiled already."""
+    pythons.lend_bytecode(environment, environment.parent.glob("*"))
 
 
 def made_by(python: Path, script: Path) -> Path:
@@ -125,16 +108,8 @@ def made_by(python: Path, script: Path) -> Path:
     return folder
 
 
-@cache
 def _find(python_version: str) -> Path | None:
-    """uv knows PATH and its own interpreters; pyenv's are looked for."""
-    found = _uv("python", "find", "--no-python-downloads", "--system", python_version, check=False)
-    path = found.stdout.strip()
-    if found.returncode == 0 and _runs(path, python_version):
-        return Path(path)
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    candidates = sorted(pyenv.glob(f"{python_version}.*/bin/python"), reverse=True)
-    return next((each for each in candidates if _runs(str(each), python_version)), None)
+    return pythons.find_interpreter(python_version, uv=_uv_command(), environ=_kept())
 
 
 def _resolve(requirements: Sequence[str], python_version: str, ranges: Sequence[str]) -> str:
@@ -157,25 +132,20 @@ def _find_links() -> list[str]:
 
 
 def _uv(*arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     done = subprocess.run(
-        [uv, *arguments], check=False, capture_output=True, text=True, input=text, env=kept, timeout=900
+        [_uv_command(), *arguments], check=False, capture_output=True, text=True, input=text, env=_kept(), timeout=900
     )
     if check and done.returncode != 0:
         pytest.fail(f"uv {arguments[0]} {arguments[1]} failed:\n{done.stderr}")
     return done
 
 
-def _runs(path: str, python_version: str) -> bool:
-    probe = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    try:
-        return (
-            subprocess.run(probe, check=False, capture_output=True, text=True, timeout=60).stdout.strip()
-            == python_version
-        )
-    except OSError:
-        return False
+def _uv_command() -> str:
+    return shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+
+
+def _kept() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
 
 
 def digest(*parts: str) -> str:

@@ -268,6 +268,18 @@ def test_printed_failure__laid_by_its_name__is_told_as_printed(
     assert not setting.cloud.faults.unused()
 
 
+@pytest.mark.parametrize("version", ["2020-02-02", "2022-02-01-preview", "2024-04-01"])
+def test_cluster__that_could_not_be_attached__is_told_with_the_status_that_users_printed(
+    setting: Setting, version: str
+) -> None:
+    failures.lay(setting.cloud, "aks-attach-forbidden")
+    _computed(setting, resourceId=_CLUSTER)
+    for path in ("/computes/aks2", "/computes"):
+        told = setting.arm.get(path, version=version).json()
+        found = [one for one in told.get("value", [told]) if one["name"] == "aks2"]
+        assert [one["properties"]["provisioningErrors"][0]["error"]["statusCode"] for one in found] == [500]
+
+
 # Of the transport, of caches on the way, of one machine: no client reads them.
 _UNREAD = {
     *("connection", "content-length", "transfer-encoding", "date", "vary", "x-cache", "x-msedge-ref"),

@@ -288,6 +288,18 @@ def test_router__unknown_route__answers_501_and_fails_the_test(azure: Emulator, 
     assert failure.kind == "not-implemented"
 
 
+def test_router__head_of_what_can_be_got__is_its_answer_without_the_body(
+    azure: Emulator, http: requests.Session
+) -> None:
+    url = "https://echo.test/versioned"
+    got = http.get(url, params={"api-version": "2024-04-01"})
+    told = http.head(url, params={"api-version": "2024-04-01"})
+    assert (told.status_code, told.content) == (200, b"")
+    assert told.headers["Content-Length"] == got.headers["Content-Length"] == "10"
+    assert http.head(url).status_code == 400
+    assert http.get(url, params={"api-version": "2024-04-01"}).text == "2024-04-01", "the connection is still in step"
+
+
 def test_router__api_versions__dispatch_or_say_what_is_missing(azure: Emulator, http: requests.Session) -> None:
     url = "https://echo.test/versioned"
     assert http.get(url, params={"api-version": "2024-04-01"}).text == "2024-04-01"

@@ -193,12 +193,17 @@ def test_service__without_a_backend__is_not_pretended(arm: Caller, azure: Emulat
     assert _score(arm.http, key, {"a": 1}).json() == {"a": 1}
 
 
-def test_files__of_model_and_code__lie_where_the_backend_looks(arm: Caller, backend: EchoBackend, cloud: Cloud) -> None:
-    place = f"https://{world.STORAGE_ACCOUNT}.blob.core.windows.net/azureml-blobstore-{world.WORKSPACE_ID}"
-    container = storage.BLOB_CONTAINER
-    storage.write(cloud, world.STORAGE_ACCOUNT, container, "code/score.py", b"def init(): ...")
-    storage.write(cloud, world.STORAGE_ACCOUNT, container, "model/sub/weights.bin", b"w")
-    arm.put("/codes/c/versions/1", {"properties": {"codeUri": f"{place}/code"}})
+@pytest.mark.parametrize(("container", "folder"), [(storage.BLOB_CONTAINER, "code"), ("code-c", ""), ("code-c", "/")])
+def test_files__of_model_and_code__lie_where_the_backend_looks(
+    arm: Caller, backend: EchoBackend, cloud: Cloud, container: str, folder: str
+) -> None:
+    place = f"https://{world.STORAGE_ACCOUNT}.blob.core.windows.net/{container}"
+    script = f"{folder}/score.py".lstrip("/")
+    storage.write(cloud, world.STORAGE_ACCOUNT, container, script, b"def init(): ...")
+    storage.write(cloud, world.STORAGE_ACCOUNT, storage.BLOB_CONTAINER, "model/sub/weights.bin", b"w")
+    arm.put(
+        "/codes/c/versions/1", {"properties": {"codeUri": f"{place}/{folder}" if folder.strip("/") else place + folder}}
+    )
     arm.put("/models/m/versions/1", {"properties": {"modelUri": "azureml://datastores/workspaceblobstore/paths/model"}})
     arm.put("/environments/e/versions/1", {"properties": {"image": "i", "condaFile": "dependencies:\n- pip"}})
     ws = world.WORKSPACE_SCOPE

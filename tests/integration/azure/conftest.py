@@ -24,7 +24,10 @@ from tests.azure.clock import FakeClock
 from tests.azure.server import UNWANTED_VARIABLES, Emulator
 from tests.azure.state import Cloud as CloudState
 from tests.fakes.platform import RecordingPlatform
+from tests.flavors.switch import pytest_addoption, pytest_collection_modifyitems
 from tests.integration.azure import sovereign
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -75,6 +75,8 @@ class Step:
         credentials = {name: value for name, value in self.azure.credentials().items() if not name.startswith("AZURE_")}
         environ = {
             **scrubbed_environment(OUTSIDE, home=str(self.workspace / "user")),
+            # Wheels that the machine has at hand, beside its index: what builds the emulator's environments asks there too.
+            **{name: value for name, value in OUTSIDE.items() if name == "PIP_FIND_LINKS"},
             **self.azure.environment(),
             **credentials,
             "REQUESTS_CA_BUNDLE": str(self.certificates),

@@ -133,9 +133,6 @@ def test_row__azure_refuses__is_told_with_its_code_and_what_to_do(scene: Scene, 
     assert row.words in error.what
     assert row.remedy in error.remedy_text
     assert not scene.cloud.faults.unused()
-    if name == "aks-attach-forbidden":
-        # Printed with a member that Microsoft's file of computes does not have.
-        scene.azure.cloud.take_failures("contract")
 
 
 def test_row__all_of_v1_are_held() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from mlaz_ci.checks.kept_lock import read_kept_lock
@@ -22,15 +20,6 @@ SECOND = Lock(text="a==2\n", python_version="3.11", server_range="==1.5.*", base
 @pytest.fixture
 def source(shelf: Shelf) -> RunSource:
     return RunSource(run_id=shelf.log_model().id, path="model")
-
-
-@pytest.fixture
-def announced_twice(cloud: Cloud) -> Iterator[None]:
-    """The emulator names `statusCode` in such a refusal among its deviations, but only for artifacts that lie in no folder."""
-    yield
-    taken = cloud.take_failures("contract")
-    assert taken
-    assert all("/errors/mlaz-ci/lock-" in each.text and "'statusCode' was unexpected" in each.text for each in taken)
 
 
 def kept(open_store: OpenStore, source: RunSource | VersionSource) -> Lock | None:
@@ -90,7 +79,6 @@ def test_lock__that_is_left_already__writes_nothing(source: RunSource, open_stor
     assert len(cloud.trace.find(method="PUT")) == writes
 
 
-@pytest.mark.usefixtures("announced_twice")
 def test_lock__that_a_killed_run_only_announced__is_written(
     source: RunSource, open_store: OpenStore, cloud: Cloud
 ) -> None:
@@ -103,7 +91,6 @@ def test_lock__that_a_killed_run_only_announced__is_written(
     assert len(cloud.trace.find(path=r"/write$")) == 1
 
 
-@pytest.mark.usefixtures("announced_twice")
 def test_lock__announced_and_the_answer_lost__is_written_all_the_same(
     source: RunSource, open_store: OpenStore, cloud: Cloud
 ) -> None:
@@ -144,7 +131,6 @@ def test_lock__that_was_changed__is_told_and_not_used(
     assert f"The lock {FIRST.hash} left with run {source.run_id} is missing or changed" in platform.text
 
 
-@pytest.mark.usefixtures("announced_twice")
 def test_lock__whose_file_is_gone__is_told_and_left_again(
     source: RunSource, open_store: OpenStore, cloud: Cloud
 ) -> None:
