@@ -13,6 +13,7 @@ from mlaz_ci.models import DeploymentSpec, Finding, Request, ScoreRequest, Shape
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import aci, aks, kubernetes, local, managed
 from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side as Side
 
 
@@ -29,6 +30,9 @@ class TargetRules(Protocol):
 
     side: Side
     """What serves there: which adapter drives it."""
+
+    section: Section | None
+    """What the config file may say in the section of the target's name; None where inputs' own table has its keys."""
 
     def shape(self, given: Given) -> Shape:
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""

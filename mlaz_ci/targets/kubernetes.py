@@ -16,10 +16,12 @@ from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.online_section import read_section
+from mlaz_ci.targets.online_section import online_section, read_section
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
+section: Section | None = online_section(Target.KUBERNETES)
 plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN)
@@ -37,6 +39,13 @@ def shape(given: Given) -> AzureShape:
     if auth is not None and auth not in _AUTH:
         raise InapplicableInput(
             f"`auth: {auth}` cannot be had on target kubernetes.", remedy=f"Use one of {', '.join(_AUTH)}."
+        )
+    if given.cluster is not None:
+        raise InapplicableInput(
+            "`compute` cannot be made or attached on target kubernetes.",
+            usually="v1's clusters, which `create` and `attach` are for, cannot carry online endpoints.",
+            remedy="Attach the cluster once (`az ml compute attach --type Kubernetes …`), and name it in `compute`.",
+            config_key="compute",
         )
     count = given.given_number("instance-count")
     return AzureShape(

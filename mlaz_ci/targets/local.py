@@ -36,9 +36,11 @@ from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.LOCAL
+section: Section | None = None
 findings: tuple[Finding, ...] = ()
 _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"

@@ -17,10 +17,12 @@ from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.instance_types import instance_type_for as instance_type_for
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.online_section import read_section
+from mlaz_ci.targets.online_section import online_section, read_section
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
+section: Section | None = online_section(Target.MANAGED)
 plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
