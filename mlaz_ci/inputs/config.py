@@ -31,6 +31,7 @@ from mlaz_ci.targets import TARGETS
 from mlaz_ci.targets.clusters import CLUSTER_KEYS, checked_cluster
 
 _SECTIONS: Final = {str(target): rules.section for target, rules in TARGETS.items() if rules.section is not None}
+_KEY_FILE: Final = "ssl_key_pem_file"
 _MAX_KEY: Final = 512
 _MAX_TOLD: Final = 800
 _COMPUTE: Final = "compute"
@@ -71,6 +72,13 @@ class ConfigFile:
     cluster: ClusterSetting | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
     """Where each key of the sections stands, by its path with dots: "managed.deployment.instanceType"."""
+
+    @property
+    def key_files(self) -> tuple[str, ...]:
+        """The files that hold a key of TLS, whose content is a secret."""
+        holders = [*self.sections.values(), *([self.cluster.value.settings] if self.cluster else [])]
+        named = [holder.get(_KEY_FILE) for holder in holders]
+        return tuple(each for each in named if isinstance(each, str))
 
     def located(self, error: ConfigurationError) -> ConfigurationError:
         """`error` with file, line and column in front, where it is about a key of a section."""
