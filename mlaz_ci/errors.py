@@ -430,6 +430,11 @@ class ServiceStartFailed(ServiceFailed):
     remedy = "Read the log above; load the model with mlflow.pyfunc in a fresh environment made from its requirements."
 
 
+class ServiceNotRunning(ServiceFailed):
+    usually = "Its process ended (the machine was started anew, or it ran out of memory), or its deployment failed."
+    remedy = "See `command: status`; the deploy that made it, run again, starts it."
+
+
 class EnvironmentBuildFailed(ServiceFailed):
     usually = "A locked package could not be downloaded or installed."
     remedy = "Read the log above; check the package index and the network, then run again."

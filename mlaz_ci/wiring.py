@@ -23,7 +23,7 @@ from mlaz_ci.inputs import (
 )
 from mlaz_ci.models import PathSource, Request, SignIn
 from mlaz_ci.operations import Job
-from mlaz_ci.ports import Clock, Platform, Premises, Serving
+from mlaz_ci.ports import Clock, Platform, Premises, Room, Serving
 from mlaz_ci.targets import Side, rules_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 class AzureServing(Serving, Premises, Protocol):
     """A serving side on Azure also knows what stands in the way there."""
+
+
+class LocalServing(Serving, Room, Protocol):
+    """A serving side on this machine also knows whether the port can be had."""
 
 
 # Set in the Dockerfile: whether this is the action's own container, where a process ends with the step.
@@ -159,7 +163,7 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
 
     environ, clock = around.environ, around.clock
     home = home_folder(environ)
-    serving: Serving = (
+    serving: LocalServing = (
         LocalDocker(environ, clock) if around.has_socket else LocalProcess(home, environ, clock, around.uv)
     )
     door = _tracking_workspace(around, request)
@@ -169,6 +173,7 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
         platform=around.platform,
         clock=clock,
         models_folder=home / "models",
+        room=serving,
     )
 
 

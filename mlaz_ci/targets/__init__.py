@@ -5,7 +5,7 @@ A target is a module that satisfies `TargetRules`; targets are strangers to each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -40,6 +40,10 @@ class TargetRules(Protocol):
 
     findings: tuple[Finding, ...]
     """What there is to say of every deploy to this target."""
+
+    def scripts(self, shape: Shape, /) -> Sequence[str]:
+        """The names of our programs (serving/) that run inside a service of this shape: another version of one is another service."""
+        ...
 
     def check_service_name(self, name: str) -> None:
         """Raises InvalidInput with the rule and a name that would do."""

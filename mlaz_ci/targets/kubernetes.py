@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlaz_ci.errors import InapplicableInput, InvalidInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import beside
 from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
@@ -16,7 +16,7 @@ from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.online_section import online_section, read_section
+from mlaz_ci.targets.online_section import online_section, read_section, scripts_of
 from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
@@ -31,6 +31,10 @@ _USES = {"location": "inapplicable"}
 
 def input_uses() -> Mapping[str, str]:
     return _USES
+
+
+def scripts(shape: Shape) -> tuple[str, ...]:
+    return scripts_of(shape, Target.KUBERNETES)
 
 
 def shape(given: Given) -> AzureShape:

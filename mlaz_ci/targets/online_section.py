@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mlaz_ci.errors import InapplicableInput, InvalidConfigFile, UnknownConfigKey
-from mlaz_ci.models import Target
+from mlaz_ci.models import AzureShape, Shape, Target
+from mlaz_ci.serving.scripts import SCORE
 from mlaz_ci.targets.online_fields import (
     DEPLOYMENT_PROPERTIES,
     ENDPOINT_PROPERTIES,
@@ -97,6 +98,11 @@ def _deployment(value: Any, target: Target) -> Mapping[str, Any]:
             config_key=f"{target}.deployment.requestSettings.requestTimeout",
         )
     return sent
+
+
+def scripts_of(shape: Shape, target: Target) -> tuple[str, ...]:
+    assert isinstance(shape, AzureShape)
+    return () if read_section(shape.raw, target).is_no_code else (SCORE,)
 
 
 def seconds_of(duration: str) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mlaz_ci.adapters.local_process.home import remove, sweep_leftovers
 from mlaz_ci.adapters.local_process.place import STOP_GRACE_S, Place
-from mlaz_ci.adapters.local_process.record import readable_manifests, write_record
+from mlaz_ci.adapters.local_process.record import deployment_names, readable_manifests, write_record
 from mlaz_ci.adapters.local_process.site import Site, find_record, is_service
 from mlaz_ci.errors import ServiceBusy
 
@@ -27,6 +27,8 @@ def retire(site: Site, service_name: str, deployment_name: str, *, keep_files: b
         if record and record.previous == deployment_name:
             write_record(folder.parent, replace(record, previous=None))
         discard(site, place)
+        if record and record.live is None and not deployment_names(folder.parent):
+            remove(folder.parent)  # nobody was ever served by it
 
 
 def delete(site: Site, service_name: str) -> bool:
