@@ -30,6 +30,7 @@ class MlazError(Exception):
 
     `log` is long material (a container log, uv's explanation): it is shown folded, never in an annotation.
     `upstream_code` and `correlation_id` are the other side's own words (Azure's code, an HTTP request id).
+    `config_key` is the key of the config file that it is about, from the top, with dots; who holds the file tells the place.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
@@ -46,6 +47,7 @@ class MlazError(Exception):
         log: str = "",
         upstream_code: str | None = None,
         correlation_id: str | None = None,
+        config_key: str = "",
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -54,6 +56,7 @@ class MlazError(Exception):
         self.log = log
         self.upstream_code = upstream_code
         self.correlation_id = correlation_id
+        self.config_key = config_key
 
     @classmethod
     def kind(cls) -> str:
@@ -425,6 +428,11 @@ class ServiceFailed(MlazError):
 class ServiceStartFailed(ServiceFailed):
     usually = "The model could not be loaded in the serving environment; the log says why."
     remedy = "Read the log above; load the model with mlflow.pyfunc in a fresh environment made from its requirements."
+
+
+class ServiceNotRunning(ServiceFailed):
+    usually = "Its process ended (the machine was started anew, or it ran out of memory), or its deployment failed."
+    remedy = "See `command: status`; the deploy that made it, run again, starts it."
 
 
 class EnvironmentBuildFailed(ServiceFailed):

@@ -521,7 +521,7 @@ class Snapshot:
 class DeploymentSpec:
     """Everything a serving side needs to make one deployment, decided before anything is made.
 
-    `files` go beside score.py: name → text (swagger.json, swagger3.json). `tags` carry ownership (DESIGN: managed-by, mlaz-owner, …).
+    `files` are our programs and what goes beside them: name → text (score.py, swagger.json, swagger3.json). `tags` carry ownership (DESIGN: managed-by, mlaz-owner, …).
     """
 
     service_name: str

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from mlaz_ci.checks import examine, raise_on_errors
-from mlaz_ci.errors import FileNotFound, InapplicableInput, MissingInput, MlazError, NotInThisVersion, ServiceNotFound
+from mlaz_ci.errors import (
+    FileNotFound,
+    InapplicableInput,
+    MissingInput,
+    MlazError,
+    NotInThisVersion,
+    NotReachable,
+    ServiceBusy,
+    ServiceNotFound,
+    ServiceNotRunning,
+)
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     Command,
@@ -35,6 +45,7 @@ from mlaz_ci.plan import Plan, begun
 from mlaz_ci.ports import Resolver
 from mlaz_ci.serving.lock import locked_packages
 from mlaz_ci.serving.matrix import SERVER_PACKAGE
+from mlaz_ci.serving.scripts import script_texts
 from mlaz_ci.serving.smoke import choose_smoke_request
 from mlaz_ci.serving.swagger import render_swagger
 from mlaz_ci.targets import TargetRules, rules_of
@@ -133,7 +144,7 @@ class Job:
     def inspect_room(self) -> None:
         """Whether there is room and leave for a change. Not asked where nothing is to be changed."""
         if self.ports.room is not None:
-            with self.phase("look at roles and quota"):
+            with self.phase("look for room and leave"):
                 findings = self.ports.room.inspect_room(self.request)
             self.find(findings)
             raise_on_errors(findings)
@@ -232,7 +243,10 @@ def _deploy(job: Job) -> Outcome:
         model=model,
         lock=lock,
         shape=request.shape,
-        files=render_swagger(model.facts.signature, request.service_name, smoke_request),
+        files={
+            **script_texts(rules.scripts(request.shape)),
+            **render_swagger(model.facts.signature, request.service_name, smoke_request),
+        },
         tags=_tags(request, model),
         owner=request.owner,
         smoke_request=smoke_request,
@@ -416,11 +430,35 @@ def _invoke(job: Job) -> Outcome:
     if file is None:
         raise MissingInput("`request-file` is missing.", usually="`invoke` sends a file to the service.")
     body = _read_request(file, "request-file")
+    service = _known_service(job)
+    try:
+        answer = job.ports.serving.score(job.request.service_name, None, body)
+    except NotReachable as error:
+        raise _why_unreachable(_known_service(job), error) from error
+    return replace(_outcome_of_service(job.request, Status.INVOKED, service), response=answer)
+
+
+def _known_service(job: Job) -> ServiceFacts:
     service = job.ports.serving.snapshot(job.request.service_name).service
     if service is None:
         raise ServiceNotFound(f'There is no {job.request.target} service "{job.request.service_name}".')
-    answer = job.ports.serving.score(job.request.service_name, None, body)
-    return replace(_outcome_of_service(job.request, Status.INVOKED, service), response=answer)
+    return service
+
+
+def _why_unreachable(service: ServiceFacts, error: NotReachable) -> MlazError:
+    """What does not run is not out of reach: somebody else must act."""
+    what = f'Service "{service.name}" on {service.target} does not answer'
+    match service.state:
+        case ServiceState.FAILED | ServiceState.STOPPED | ServiceState.UNHEALTHY:
+            return ServiceNotRunning(f"{what}: {service.detail or service.state}.", log=error.log)
+        case ServiceState.CREATING | ServiceState.UPDATING:
+            return ServiceBusy(
+                f"{what} yet: it is {service.state}.",
+                usually="A deploy is under way, or one with `wait: false` was not taken to its end.",
+                remedy="Run `command: status` with `wait: true`, then invoke it.",
+            )
+        case _:
+            return error
 
 
 def _smoke_request_of_previous(job: Job, before: Snapshot) -> ScoreRequest | None:

@@ -176,7 +176,7 @@ class Serving(Protocol):
         ...
 
     def retire(self, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
-        """Drain and stop it. Absent is success. Never the live one."""
+        """Drain and stop it. Absent is success. Never the live one. A service that has served nobody goes with its last one."""
         ...
 
     def delete(self, service_name: str) -> bool:
@@ -261,7 +261,7 @@ class Premises(Protocol):
 
 
 class Room(Protocol):
-    """What only a change needs there: roles, quota. Looked at when a plan has steps, before the first of them; changes nothing."""
+    """What only a change needs there: roles, quota, the port. Looked at when a plan has steps, before the first of them; changes nothing."""
 
     def inspect_room(self, request: Request) -> Sequence[Finding]: ...
 

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, NotInThisVersion
 from mlaz_ci.execute import Ports
-from mlaz_ci.inputs import ConfigFile, Origin, origin_from_environ, parse_config, parse_request, secrets_of
+from mlaz_ci.inputs import (
+    ConfigFile,
+    Origin,
+    lines_of_pem,
+    origin_from_environ,
+    parse_config,
+    parse_request,
+    secrets_of,
+    secrets_of_config,
+)
 from mlaz_ci.models import PathSource, Request, SignIn
 from mlaz_ci.operations import Job
-from mlaz_ci.ports import Clock, Platform, Premises, Serving
+from mlaz_ci.ports import Clock, Platform, Premises, Room, Serving
 from mlaz_ci.targets import Side, rules_of
 
 if TYPE_CHECKING:
@@ -27,6 +36,10 @@ class AzureServing(Serving, Premises, Protocol):
     """A serving side on Azure also knows what stands in the way there."""
 
 
+class LocalServing(Serving, Room, Protocol):
+    """A serving side on this machine also knows whether the port can be had."""
+
+
 # Set in the Dockerfile: whether this is the action's own container, where a process ends with the step.
 _IN_ACTION_CONTAINER: Final = "MLAZ_CONTAINER"
 _DOCKER_SOCKET: Final = Path("/var/run/docker.sock")
@@ -34,6 +47,7 @@ _DOCKER_SOCKET: Final = Path("/var/run/docker.sock")
 
 _DEFAULT_CONFIG: Final = "mlaz-ci.yml"
 _MAX_CONFIG_BYTES: Final = 1_000_000
+_MAX_KEY_FILE_BYTES: Final = 65_536
 
 
 def prepare(
@@ -50,14 +64,15 @@ def prepare(
     for secret in secrets_of(given):
         platform.mask(secret)
     origin = origin_from_environ(environ, _event_text(environ), working_directory, host=host)
-    parsed = parse_request(given, _read_config(given, origin), origin)
+    config = _read_config(given, origin, platform)
+    parsed = parse_request(given, config, origin)
     job = connect(parsed.request, environ, platform, clock)
     job.find(parsed.findings)
     return job
 
 
-def _read_config(given: Mapping[str, str], origin: Origin) -> ConfigFile | None:
-    """The file named by `config`, else mlaz-ci.yml where there is one."""
+def _read_config(given: Mapping[str, str], origin: Origin, platform: Platform) -> ConfigFile | None:
+    """The file named by `config`, else mlaz-ci.yml where there is one. What is secret in it is masked before it is read further."""
     name = given.get("config", "").strip()
     path = origin.working_directory / (name or _DEFAULT_CONFIG)
     if not name and not path.is_file():
@@ -70,10 +85,26 @@ def _read_config(given: Mapping[str, str], origin: Origin) -> ConfigFile | None:
         raise FileNotFound(f"`config` is not a path: {error}.") from error
     if len(raw) > _MAX_CONFIG_BYTES:
         raise InvalidConfigFile(f"{path} is {len(raw)} bytes long; a config file is at most {_MAX_CONFIG_BYTES}.")
+    for secret in secrets_of_config(raw.decode("utf-8", "replace")):
+        platform.mask(secret)
     try:
-        return parse_config(raw.decode("utf-8-sig"), name or _DEFAULT_CONFIG)
+        config = parse_config(raw.decode("utf-8-sig"), name or _DEFAULT_CONFIG)
     except UnicodeDecodeError as error:
         raise InvalidConfigFile(f"{path} is not UTF-8 text (byte {error.start}).") from error
+    for file in config.key_files:
+        _mask_key_file(origin.working_directory / file, platform)
+    return config
+
+
+def _mask_key_file(path: Path, platform: Platform) -> None:
+    """Best effort: who needs the file says what is wrong with it."""
+    try:
+        with path.open("rb") as opened:
+            text = opened.read(_MAX_KEY_FILE_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return
+    for line in lines_of_pem(text):
+        platform.mask(line)
 
 
 def _event_text(environ: Mapping[str, str]) -> str | None:
@@ -132,7 +163,7 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
 
     environ, clock = around.environ, around.clock
     home = home_folder(environ)
-    serving: Serving = (
+    serving: LocalServing = (
         LocalDocker(environ, clock) if around.has_socket else LocalProcess(home, environ, clock, around.uv)
     )
     door = _tracking_workspace(around, request)
@@ -142,6 +173,7 @@ def _local_ports(around: _Surroundings, request: Request) -> Ports:
         platform=around.platform,
         clock=clock,
         models_folder=home / "models",
+        room=serving,
     )
 
 

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-from mlaz_ci.errors import InvalidConfigFile, InvalidInput, UnknownConfigKey
+from mlaz_ci.errors import ConfigurationError, InvalidConfigFile, InvalidInput, UnknownConfigKey
 from mlaz_ci.inputs.mappings import check_mapping
 from mlaz_ci.inputs.row import ConfigUse, Input, Kind
 from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
 from mlaz_ci.inputs.values import Value, clean, parse_value
 from mlaz_ci.inputs.wording import did_you_mean, quote
-from mlaz_ci.inputs.yaml_text import Entry, Place, YamlProblem, compose, entries_of, kind_of, plain_value, text_of
+from mlaz_ci.inputs.yaml_text import (
+    Entry,
+    Place,
+    YamlProblem,
+    compose,
+    entries_of,
+    kind_of,
+    places_of,
+    plain_value,
+    text_of,
+)
 from mlaz_ci.models import Cluster, Target
+from mlaz_ci.targets import TARGETS
+from mlaz_ci.targets.clusters import CLUSTER_KEYS, checked_cluster
 
-_SECTIONS: Final = tuple(str(each) for each in Target)
+_SECTIONS: Final = {str(target): rules.section for target, rules in TARGETS.items() if rules.section is not None}
+_KEY_FILE: Final = "ssl_key_pem_file"
+_MAX_KEY: Final = 512
+_MAX_TOLD: Final = 800
 _COMPUTE: Final = "compute"
 _RESOURCE_ID: Final = re.compile(
     r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^/\s]+/[^/\s]+/[^/\s]+", re.IGNORECASE
 )
-KEYS: Final = (*(name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER), *_SECTIONS)
+KEYS: Final = (
+    *(name for name, row in INPUTS.items() if row.config is not ConfigUse.NEVER),
+    *(str(each) for each in Target),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +68,21 @@ class ConfigFile:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     local: Mapping[str, Setting] = field(default_factory=dict)
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Of the targets on Azure, by their names: fields of Azure's own schema, which their adapters check."""
+    """Of the targets on Azure, by their names: fields of Azure's own schema, each of a name and form that the target takes."""
     cluster: ClusterSetting | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each key of the sections stands, by its path with dots: "managed.deployment.instanceType"."""
+
+    @property
+    def key_files(self) -> tuple[str, ...]:
+        """The files that hold a key of TLS, whose content is a secret."""
+        holders = [*self.sections.values(), *([self.cluster.value.settings] if self.cluster else [])]
+        named = [holder.get(_KEY_FILE) for holder in holders]
+        return tuple(each for each in named if isinstance(each, str))
+
+    def located(self, error: ConfigurationError) -> ConfigurationError:
+        """`error` with file, line and column in front, where it is about a key of a section."""
+        return _located(error, self.filename, self.places)
 
 
 def parse_config(text: str, filename: str) -> ConfigFile:
@@ -70,7 +101,19 @@ def parse_config(text: str, filename: str) -> ConfigFile:
         local=reader.local,
         sections=reader.sections,
         cluster=reader.cluster,
+        places=reader.places,
     )
+
+
+def _located(error: ConfigurationError, filename: str, places: Mapping[str, Place]) -> ConfigurationError:
+    """The place of the key that `error` is about; of a key that is missing, the place where it belongs."""
+    key = error.config_key
+    while key and key not in places:
+        key = key.rpartition(".")[0]
+    if not key:
+        return error
+    what = error.what if len(error.what) <= _MAX_TOLD else f"{error.what[:_MAX_TOLD]}…"
+    return type(error)(f"{filename}:{places[key]}: {what}", usually=error.cause_text, remedy=error.remedy_text)
 
 
 def _resource_id(entry: Entry) -> str:
@@ -92,6 +135,7 @@ class _Reader:
         self.local: dict[str, Setting] = {}
         self.sections: dict[str, Mapping[str, Any]] = {}
         self.cluster: ClusterSetting | None = None
+        self.places: dict[str, Place] = {}
 
     def at(self, place: Place) -> str:
         return f"{self._filename}:{place}"
@@ -112,9 +156,28 @@ class _Reader:
             for each in self._entries(entry):
                 self._read_local(each)
         elif entry.key in _SECTIONS:
-            self.sections[entry.key] = {each.key: plain_value(each.node) for each in self._entries(entry)}
+            self._note_places(entry)
+            section = {each.key: plain_value(each.node) for each in self._entries(entry)}
+            self._check(lambda: _SECTIONS[entry.key].check(section))
+            self.sections[entry.key] = section
         else:
             raise self._unknown(entry, KEYS)
+
+    def _note_places(self, section: Entry) -> None:
+        self.places[section.key] = section.key_place
+        for key, place in places_of(section.node, section.key):
+            if len(key) > _MAX_KEY or not key.isprintable():
+                raise YamlProblem("a key is too long, or has a character that no key has", place)
+            self.places[key] = place
+
+    def _check(self, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except ConfigurationError as error:
+            located = _located(error, self._filename, self.places)
+            if located is error:
+                raise
+            raise located from error
 
     def _entries(self, section: Entry) -> list[Entry]:
         return [] if _is_empty(section.node) else list(entries_of(section.node))
@@ -127,7 +190,10 @@ class _Reader:
 
     def _read_cluster(self, section: Entry) -> None:
         """`{name, create: true}` or `{name, attach: <ARM id>}`; what else stands there is Azure's own of a cluster."""
+        self._note_places(section)
         by_key = {each.key: each for each in entries_of(section.node)}
+        for unknown in (each for key, each in by_key.items() if key not in CLUSTER_KEYS):
+            raise self._unknown(unknown, CLUSTER_KEYS, section=_COMPUTE)
         name = by_key.pop("name", None)
         if name is None or not text_of(name.node):
             raise YamlProblem("`compute` has no `name`", section.place)
@@ -146,6 +212,7 @@ class _Reader:
             return
         settings = {key: plain_value(each.node) for key, each in by_key.items()}
         cluster = Cluster(name=text_of(name.node), resource_id=resource_id, settings=settings)
+        self._check(lambda: checked_cluster(cluster))
         self.cluster = ClusterSetting(value=cluster, where=self.at(section.place))
 
     @staticmethod

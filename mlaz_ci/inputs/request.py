@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mlaz_ci.errors import ConflictingInputs, InapplicableInput, MissingInput, NotInThisVersion, TargetNotChosen
+from mlaz_ci.errors import (
+    ConfigurationError,
+    ConflictingInputs,
+    InapplicableInput,
+    MissingInput,
+    NotInThisVersion,
+    TargetNotChosen,
+)
 from mlaz_ci.inputs.also_delete import parse_also_delete
 from mlaz_ci.inputs.config import ConfigFile
 from mlaz_ci.inputs.model_source import parse_model_source
@@ -87,9 +94,20 @@ def parse_request(given: Mapping[str, str], config: ConfigFile | None, origin: O
         source=source,
         sign_in=sign_in,
         workspace=workspace,
-        shape=rules.shape(kept),
+        shape=_parse_shape(kept, rules, config),
     )
     return ParsedRequest(request=request, findings=_findings_of(target, unused))
+
+
+def _parse_shape(settings: Settings, rules: TargetRules, config: ConfigFile | None) -> Shape:
+    """What the target makes of inputs and section. What is wrong with a key of the section is told with its place."""
+    try:
+        return rules.shape(settings)
+    except ConfigurationError as error:
+        located = config.located(error) if config else error
+        if located is error:
+            raise
+        raise located from error
 
 
 def _build(

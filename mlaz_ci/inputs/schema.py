@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 from mlaz_ci.inputs.row import ConfigUse, Input, Kind
 from mlaz_ci.inputs.table import INPUTS, LOCAL_KEYS
 from mlaz_ci.inputs.values import parse_value
 from mlaz_ci.models import Target
 from mlaz_ci.targets import TARGETS
+from mlaz_ci.targets.clusters import cluster_schema
+from mlaz_ci.targets.section import Section
 
 
 def render_schema() -> Mapping[str, Any]:
@@ -24,8 +26,11 @@ def render_schema() -> Mapping[str, Any]:
         "additionalProperties": False,
         "properties": {
             **keys,
-            "compute": {**keys["compute"], **_COMPUTE},
-            **{str(each): _passed_on(each) for each in TARGETS if each is not Target.LOCAL},
+            "compute": {
+                "description": INPUTS["compute"].description,
+                "anyOf": [_form_of(INPUTS["compute"]), cluster_schema()],
+            },
+            **{str(name): _section_of(name, rules.section) for name, rules in TARGETS.items() if rules.section},
             "local": {
                 "description": "What a service of the target `local` looks like.",
                 "type": "object",
@@ -36,22 +41,9 @@ def render_schema() -> Mapping[str, Any]:
     }
 
 
-_COMPUTE: Final = {
-    "type": ["string", "object"],
-    "properties": {
-        "name": {"type": "string", "minLength": 1},
-        "create": {"type": "boolean"},
-        "attach": {"type": "string", "pattern": "^/subscriptions/"},
-    },
-    "required": ["name"],
-}
-
-
-def _passed_on(target: Target) -> Mapping[str, Any]:
-    return {
-        "description": f"What is rarer of a service of the target `{target}`, by Azure's own keys; checked before anything is made.",
-        "type": ["object", "null"],
-    }
+def _section_of(target: Target, section: Section) -> Mapping[str, Any]:
+    told = f"What is rarer of a service of the target `{target}`, by Azure's own keys; checked before anything is made."
+    return {"description": told, **section.schema}
 
 
 def _schema_of(row: Input) -> Mapping[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import yaml
 
 _MAX_LENGTH: Final = 65_536
-_MAX_DEPTH: Final = 8
+_MAX_DEPTH: Final = 12  # an autoscale rule's dimensions, the deepest of Azure's own fields, stand ten deep
 _MAX_ALIASES: Final = 32
 _PLAIN_TAGS: Final = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value")
@@ -99,20 +101,20 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
 
 def _check_bounds(text: str) -> None:
     """Reads the events one by one, so that a bomb is found before a tree of it is built."""
-    depth = aliases = 0
+    open_anchors: list[str | None] = []
+    aliases = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+            open_anchors.append(event.anchor)
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            open_anchors.pop()
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
-        if depth > _MAX_DEPTH or aliases > _MAX_ALIASES:
-            what = (
-                f"it is nested deeper than {_MAX_DEPTH}"
-                if depth > _MAX_DEPTH
-                else f"it has over {_MAX_ALIASES} aliases"
-            )
+            if event.anchor in open_anchors:
+                raise YamlProblem("an alias stands inside what it names", _place(event.start_mark))
+        if len(open_anchors) > _MAX_DEPTH or aliases > _MAX_ALIASES:
+            is_deep = len(open_anchors) > _MAX_DEPTH
+            what = f"it is nested deeper than {_MAX_DEPTH}" if is_deep else f"it has over {_MAX_ALIASES} aliases"
             raise YamlProblem(what, _place(event.start_mark))
 
 
@@ -165,6 +167,17 @@ def plain_value(node: yaml.Node) -> Any:
     if node.tag not in _NUMBERS_AND_BOOLEANS:
         return None if node.tag == _NULL_TAG else text
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except (ValueError, OverflowError) as error:
         raise YamlProblem("it is not a number", place_of(node)) from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise YamlProblem("it is not a number that can be sent", place_of(node))
+    return value
+
+
+def places_of(node: yaml.Node, at: str) -> Iterator[tuple[str, Place]]:
+    """Where each key below the mapping `node` stands, by its path from `at` with dots. Raises YamlProblem."""
+    if isinstance(node, yaml.MappingNode):
+        for each in entries_of(node):
+            yield f"{at}.{each.key}", each.key_place
+            yield from places_of(each.node, f"{at}.{each.key}")

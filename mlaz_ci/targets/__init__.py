@@ -5,7 +5,7 @@ A target is a module that satisfies `TargetRules`; targets are strangers to each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from mlaz_ci.models import DeploymentSpec, Finding, Request, ScoreRequest, Shape
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import aci, aks, kubernetes, local, managed
 from mlaz_ci.targets.given import Given
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side as Side
 
 
@@ -30,12 +31,19 @@ class TargetRules(Protocol):
     side: Side
     """What serves there: which adapter drives it."""
 
+    section: Section | None
+    """What the config file may say in the section of the target's name; None where inputs' own table has its keys."""
+
     def shape(self, given: Given) -> Shape:
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""
         ...
 
     findings: tuple[Finding, ...]
     """What there is to say of every deploy to this target."""
+
+    def scripts(self, shape: Shape, /) -> Sequence[str]:
+        """The names of our programs (serving/) that run inside a service of this shape: another version of one is another service."""
+        ...
 
     def check_service_name(self, name: str) -> None:
         """Raises InvalidInput with the rule and a name that would do."""

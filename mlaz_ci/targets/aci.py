@@ -16,13 +16,17 @@ from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
+from mlaz_ci.targets.pieces import score_script
 from mlaz_ci.targets.retired import retirement, successor_note
+from mlaz_ci.targets.section import Section, v1_section
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import ACI
 from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
+section: Section | None = v1_section(ACI)
 plan_finish = finish_in_place
+scripts = score_script
 findings: tuple[Finding, ...] = (retirement("aci", "managed"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {

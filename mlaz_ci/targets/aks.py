@@ -18,13 +18,17 @@ from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
+from mlaz_ci.targets.pieces import score_script
 from mlaz_ci.targets.retired import retirement
+from mlaz_ci.targets.section import Section, v1_section
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import AKS
 from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
+section: Section | None = v1_section(AKS)
 plan_finish = finish_in_place
+scripts = score_script
 findings: tuple[Finding, ...] = (retirement("aks", "kubernetes"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {
@@ -75,18 +79,21 @@ def _check_scaling(section: Mapping[str, Any], instances: int | None) -> None:
     low, high = section.get("autoscale_min_replicas"), section.get("autoscale_max_replicas")
     for core, limit in (("cpu_cores", "cpu_cores_limit"), ("memory_gb", "memory_gb_limit")):
         if core in section and section.get(limit, section[core]) < section[core]:
-            raise InvalidConfigFile(f"`aks: {limit}` is less than `{core}`.")
-    problem = None
+            raise InvalidConfigFile(f"`aks: {limit}` is less than `{core}`.", config_key=f"aks.{limit}")
+    key, problem = "autoscale_enabled", None
     if scales and instances:
         problem = "`aks: autoscale_enabled` and a fixed number of instances (`instance-count`) exclude each other."
     elif not scales and bounds:
-        problem = f"`aks: {bounds[0]}` needs `autoscale_enabled: true`."
+        key, problem = bounds[0], f"`aks: {bounds[0]}` needs `autoscale_enabled: true`."
     elif scales is False and not instances:
         problem = "`aks: autoscale_enabled: false` needs the number of instances (`instance-count`)."
     elif low and high and low > high:
-        problem = "`aks: autoscale_min_replicas` is more than `autoscale_max_replicas`."
+        key, problem = (
+            "autoscale_min_replicas",
+            "`aks: autoscale_min_replicas` is more than `autoscale_max_replicas`.",
+        )
     if problem:
-        raise InvalidConfigFile(problem)
+        raise InvalidConfigFile(problem, config_key=f"aks.{key}")
 
 
 def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:

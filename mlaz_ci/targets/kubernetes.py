@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlaz_ci.errors import InapplicableInput, InvalidInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import beside
 from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
@@ -16,10 +16,12 @@ from mlaz_ci.targets.endpoint_parts import deployment_name as deployment_name
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
-from mlaz_ci.targets.online_section import read_section
+from mlaz_ci.targets.online_section import online_section, read_section, scripts_of
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
+section: Section | None = online_section(Target.KUBERNETES)
 plan_finish = finish_beside
 findings: tuple[Finding, ...] = ()
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN)
@@ -31,12 +33,23 @@ def input_uses() -> Mapping[str, str]:
     return _USES
 
 
+def scripts(shape: Shape) -> tuple[str, ...]:
+    return scripts_of(shape, Target.KUBERNETES)
+
+
 def shape(given: Given) -> AzureShape:
     read_section(given.section("kubernetes"), Target.KUBERNETES)
     auth = given.given_choice("auth", AuthMode)
     if auth is not None and auth not in _AUTH:
         raise InapplicableInput(
             f"`auth: {auth}` cannot be had on target kubernetes.", remedy=f"Use one of {', '.join(_AUTH)}."
+        )
+    if given.cluster is not None:
+        raise InapplicableInput(
+            "`compute` cannot be made or attached on target kubernetes.",
+            usually="v1's clusters, which `create` and `attach` are for, cannot carry online endpoints.",
+            remedy="Attach the cluster once (`az ml compute attach --type Kubernetes …`), and name it in `compute`.",
+            config_key="compute",
         )
     count = given.given_number("instance-count")
     return AzureShape(

@@ -15,6 +15,7 @@ from mlaz_ci.models import (
     ScoreRequest,
     ServiceFacts,
     ServiceState,
+    Shape,
     Snapshot,
     Status,
 )
@@ -29,6 +30,7 @@ from mlaz_ci.plan import (
     StartDeployment,
     Step,
 )
+from mlaz_ci.serving.scripts import LAUNCH, SCORE
 from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
@@ -36,9 +38,11 @@ from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
+from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.LOCAL
+section: Section | None = None
 findings: tuple[Finding, ...] = ()
 _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"
@@ -77,6 +81,10 @@ def shape(given: Given) -> LocalShape:
     )
 
 
+def scripts(_shape: Shape) -> tuple[str, ...]:
+    return SCORE, LAUNCH
+
+
 def _same_deployment(spec: DeploymentSpec, service: ServiceFacts) -> str | None:
     """The name of the live deployment if it serves exactly what is asked for."""
     live = service.deployment(service.live)
@@ -106,10 +114,9 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
     steps += _bring_up(request, spec.service_name, name, spec.spec_hash, smoke_request)
     if service:
         steps += _retire_others(service, but=name, keep=service.live)
-    undo: tuple[Step, ...] = ()
-    if request.on_failure is OnFailure.ROLLBACK:
-        withdraw = RetireDeployment(service_name=spec.service_name, deployment_name=name, keep_files=False)
-        undo = (withdraw,) if service else (DeleteService(service_name=spec.service_name),)
+    # Never the service, which another run may have deployed to since: one that nothing is left of goes with its last deployment.
+    withdraw = RetireDeployment(service_name=spec.service_name, deployment_name=name, keep_files=False)
+    undo = (withdraw,) if request.on_failure is OnFailure.ROLLBACK else ()
     return Plan(steps=tuple(steps), done=done_status(request, smoke_request), undo=undo, deployment_name=name)
 
 

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     MAP = "a mapping of names to texts"
     SHARES = "a mapping of deployments to percent"
     ANY = "a mapping"
+    MAPPINGS = "a list of mappings, one at least"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Each:
 
 Fields = Mapping[str, "Kind | tuple[str, ...] | Each | Fields"]
 _SWITCH: Final = ("Enabled", "Disabled")
-_DURATION: Final = re.compile(r"P(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?")
+DURATION_PATTERN: Final = r"P(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?"
+_DURATION: Final = re.compile(DURATION_PATTERN, re.ASCII)
 
 _IDENTITY: Final[Fields] = {
     "type": ("None", "SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned"),
@@ -144,11 +146,13 @@ def writable(value: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
 def check_fields(value: Any, fields: Fields, at: str) -> None:
     """Raises UnknownConfigKey with the nearest right key, InvalidConfigFile. `at` is the place: "managed.deployment"."""
     if not isinstance(value, Mapping):
-        raise InvalidConfigFile(f"`{at}` is a mapping of fields, not {_shown(value)}.")
+        raise InvalidConfigFile(f"`{at}` is a mapping of fields, not {shown(value)}.", config_key=at)
     for name, inner in value.items():
         field = fields.get(name)
         if field is None:
-            raise UnknownConfigKey(f"`{at}.{name}` is not a field of Azure's there.{nearest(name, fields)}")
+            raise UnknownConfigKey(
+                f"`{at}.{name}` is not a field of Azure's there.{nearest(name, fields)}", config_key=f"{at}.{name}"
+            )
         _check_value(inner, field, f"{at}.{name}")
 
 
@@ -161,20 +165,23 @@ def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
 def _check_value(value: Any, field: Kind | tuple[str, ...] | Each | Fields, at: str) -> None:
     if isinstance(field, Each):
         if not isinstance(value, Mapping):
-            raise InvalidConfigFile(f"`{at}` is a mapping, not {_shown(value)}.")
+            raise InvalidConfigFile(f"`{at}` is a mapping, not {shown(value)}.", config_key=at)
         for name, inner in value.items():
             check_fields(inner or {}, field.fields, f"{at}.{name}")
     elif isinstance(field, Mapping):
         check_fields(value, field, at)
     elif isinstance(field, Kind):
         if not _IS[field](value):
-            raise InvalidConfigFile(f"`{at}` is {field}, not {_shown(value)}.")
-    elif value not in field:
-        raise InvalidConfigFile(f"`{at}` is one of {', '.join(field)}, not {_shown(value)}.")
+            raise InvalidConfigFile(f"`{at}` is {field}, not {shown(value)}.", config_key=at)
+    elif not isinstance(value, str) or value not in field:
+        raise InvalidConfigFile(f"`{at}` is one of {', '.join(field)}, not {shown(value)}.", config_key=at)
 
 
-def _shown(value: Any) -> str:
-    return f'"{str(value)[:60]}"'
+def shown(value: Any) -> str:
+    """What was given: of a mapping or list its kind alone, since secrets may stand in it."""
+    if isinstance(value, Mapping | list):
+        return "a list" if isinstance(value, list) else "a mapping"
+    return "empty" if value is None else f'"{str(value)[:60]}"'
 
 
 def _is_texts(value: Any) -> bool:
@@ -191,6 +198,9 @@ _IS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.MAP: _is_texts,
     Kind.SHARES: lambda value: isinstance(value, Mapping),
     Kind.ANY: lambda value: isinstance(value, Mapping),
+    Kind.MAPPINGS: lambda value: (
+        isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+    ),
 }
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mlaz_ci.errors import InapplicableInput, InvalidConfigFile, UnknownConfigKey
-from mlaz_ci.models import Target
+from mlaz_ci.models import AzureShape, Shape, Target
+from mlaz_ci.serving.scripts import SCORE
 from mlaz_ci.targets.online_fields import (
     DEPLOYMENT_PROPERTIES,
     ENDPOINT_PROPERTIES,
@@ -19,9 +20,12 @@ from mlaz_ci.targets.online_fields import (
     as_sent,
     check_fields,
     nearest,
+    shown,
 )
+from mlaz_ci.targets.section import Section, or_nothing, schema_of_fields
 
 KEYS: Final = ("endpoint", "deployment", "autoscale", "serving", "mirror-percent")
+SERVING: Final = ("mlaz-ci", "no-code")
 # What the action itself decides of every deployment, or an input says.
 _OURS: Final = frozenset({"model", "environmentId", "codeConfiguration", "endpointComputeType"})
 _ENDPOINT: Final[Fields] = {
@@ -34,8 +38,8 @@ _ENDPOINT: Final[Fields] = {
 # Of Azure Monitor's AutoscaleSetting (Microsoft.Insights/autoscaleSettings 2022-10-01); the target is ours to name.
 _AUTOSCALE: Final[Fields] = {
     "enabled": Kind.BOOLEAN,
-    "profiles": Kind.ANY,
-    "notifications": Kind.ANY,
+    "profiles": Kind.MAPPINGS,
+    "notifications": Kind.MAPPINGS,
     "predictiveAutoscalePolicy": Kind.ANY,
 }
 _MOST_MIRRORED: Final = 50
@@ -61,7 +65,7 @@ def read_section(raw: Mapping[str, Any], target: Target) -> OnlineSection:
     at = str(target)
     for name in raw:
         if name not in KEYS:
-            raise UnknownConfigKey(f"`{at}.{name}` is not a key.{nearest(name, KEYS)}")
+            raise UnknownConfigKey(f"`{at}.{name}` is not a key.{nearest(name, KEYS)}", config_key=f"{at}.{name}")
     return OnlineSection(
         endpoint=_part(raw.get("endpoint"), _ENDPOINT, f"{at}.endpoint"),
         deployment=_deployment(raw.get("deployment"), target),
@@ -79,16 +83,26 @@ def _part(value: Any, fields: Fields, at: str) -> Mapping[str, Any]:
     return sent
 
 
-def _deployment(value: Any, target: Target) -> Mapping[str, Any]:
+def _deployment_fields(target: Target) -> Fields:
     whole = KUBERNETES_PROPERTIES if target is Target.KUBERNETES else DEPLOYMENT_PROPERTIES
-    sent = _part(value, {name: each for name, each in whole.items() if name not in _OURS}, f"{target}.deployment")
+    return {name: each for name, each in whole.items() if name not in _OURS}
+
+
+def _deployment(value: Any, target: Target) -> Mapping[str, Any]:
+    sent = _part(value, _deployment_fields(target), f"{target}.deployment")
     timeout = (sent.get("requestSettings") or {}).get("requestTimeout")
     if timeout and seconds_of(timeout) > _LONGEST_REQUEST_S[target]:
         raise InvalidConfigFile(
             f"`{target}.deployment.requestSettings.requestTimeout` is {timeout}; "
-            f"Azure takes {_LONGEST_REQUEST_S[target]:.0f} s at most."
+            f"Azure takes {_LONGEST_REQUEST_S[target]:.0f} s at most.",
+            config_key=f"{target}.deployment.requestSettings.requestTimeout",
         )
     return sent
+
+
+def scripts_of(shape: Shape, target: Target) -> tuple[str, ...]:
+    assert isinstance(shape, AzureShape)
+    return () if read_section(shape.raw, target).is_no_code else (SCORE,)
 
 
 def seconds_of(duration: str) -> float:
@@ -107,19 +121,20 @@ def _autoscale(value: Any, target: Target) -> Mapping[str, Any] | None:
         raise InapplicableInput(
             "`kubernetes.autoscale` cannot be had: a Kubernetes deployment scales by its own `scaleSettings`.",
             remedy="Give `deployment: {scaleSettings: {scaleType: TargetUtilization, …}}` in the section.",
+            config_key="kubernetes.autoscale",
         )
     at = f"{target}.autoscale"
     if not isinstance(value, Mapping) or not isinstance(value.get("profiles"), list) or not value["profiles"]:
-        raise InvalidConfigFile(f"`{at}.profiles` is a list of Azure Monitor's profiles; it has one at least.")
-    for name in value:
-        if name not in _AUTOSCALE:
-            raise UnknownConfigKey(f"`{at}.{name}` is not a field of Azure's there.{nearest(name, _AUTOSCALE)}")
+        raise InvalidConfigFile(
+            f"`{at}.profiles` is a list of Azure Monitor's profiles; it has one at least.", config_key=f"{at}.profiles"
+        )
+    check_fields(value, _AUTOSCALE, at)
     return value
 
 
 def _is_no_code(value: Any, at: str) -> bool:
-    if value not in {None, "no-code", "mlaz-ci"}:
-        raise InvalidConfigFile(f'`{at}` is one of mlaz-ci, no-code, not "{str(value)[:60]}".')
+    if value is not None and (not isinstance(value, str) or value not in SERVING):
+        raise InvalidConfigFile(f"`{at}` is one of {', '.join(SERVING)}, not {shown(value)}.", config_key=at)
     return bool(value == "no-code")
 
 
@@ -130,7 +145,43 @@ def _mirror(value: Any, target: Target) -> int | None:
         raise InapplicableInput(
             "`kubernetes.mirror-percent` cannot be had: Azure mirrors traffic on managed endpoints alone.",
             remedy="Use `strategy: canary` with `canary-percent`.",
+            config_key="kubernetes.mirror-percent",
         )
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_MIRRORED:
-        raise InvalidConfigFile(f"`{target}.mirror-percent` is a whole number from 1 to {_MOST_MIRRORED}.")
+        raise InvalidConfigFile(
+            f"`{target}.mirror-percent` is a whole number from 1 to {_MOST_MIRRORED}.",
+            config_key=f"{target}.mirror-percent",
+        )
     return value
+
+
+def online_section(target: Target) -> Section:
+    """How the section of `target` is checked and described, both by the tables above."""
+    parts: dict[str, Any] = {
+        "endpoint": {
+            "description": "Fields of the endpoint, in Azure's own words.",
+            **or_nothing(schema_of_fields(_ENDPOINT)),
+        },
+        "deployment": {
+            "description": "Fields of the deployment, in Azure's own words.",
+            **or_nothing(schema_of_fields(_deployment_fields(target))),
+        },
+        "serving": {
+            "description": "Who serves: our script in our environment, or what Azure makes of an MLflow model by itself.",
+            "enum": [*SERVING, None],
+        },
+    }
+    if target is not Target.KUBERNETES:
+        parts["autoscale"] = {
+            "description": "The autoscale setting of Azure Monitor that scales the deployment.",
+            **or_nothing(schema_of_fields(_AUTOSCALE)),
+            "required": ["profiles"],
+        }
+        parts["mirror-percent"] = {
+            "description": "With `strategy: canary`: the share of requests that is copied to the new deployment, which nobody waits for.",
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": _MOST_MIRRORED,
+        }
+    schema = {"type": ["object", "null"], "additionalProperties": False, "properties": parts}
+    return Section(check=lambda raw: read_section(raw, target), schema=schema)

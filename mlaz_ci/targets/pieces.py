@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from mlaz_ci.errors import NoCanary, NotOurs
-from mlaz_ci.models import Request, ScoreRequest, ServiceFacts, SmokeTest, Snapshot, Status
+from mlaz_ci.models import Request, ScoreRequest, ServiceFacts, Shape, SmokeTest, Snapshot, Status
 from mlaz_ci.plan import AwaitHealthy, Plan, Step, Verify
+from mlaz_ci.serving.scripts import SCORE
 
 
 def check_owner(request: Request, service: ServiceFacts) -> None:
@@ -25,6 +26,11 @@ def deployment_name(request: Request, snapshot: Snapshot) -> str:
         matches = (re.fullmatch(r"g(\d+)", each.name) for each in snapshot.service.deployments)
         used += [int(match.group(1)) for match in matches if match]
     return f"g{max(used) + 1}"
+
+
+def score_script(_shape: Shape) -> tuple[str, ...]:
+    """Where Azure starts the server, our script is all that it runs of ours."""
+    return (SCORE,)
 
 
 def done_status(request: Request, smoke_request: ScoreRequest | None) -> Status:

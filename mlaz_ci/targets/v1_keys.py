@@ -51,7 +51,8 @@ class Keys:
             form = self.forms.get(key)
             if form is None:
                 raise UnknownConfigKey(
-                    f"`{self.section}: {key}` is not a key of azureml-core's.{_near(key, self.forms)}"
+                    f"`{self.section}: {key}` is not a key of azureml-core's.{_near(key, self.forms)}",
+                    config_key=f"{self.section}.{key}",
                 )
             if value is not None:
                 read[key] = self._value(key, form, value)
@@ -63,13 +64,16 @@ class Keys:
                     f"`{self.section}: {there}` needs {_listed(missing)} beside it.",
                     usually="These settings make sense together alone.",
                     remedy="Give all of them, or none.",
+                    config_key=f"{self.section}.{there}",
                 )
         return read
 
     def _value(self, key: str, form: Form, value: Any) -> Any:
         if not _has_form(form, value):
             # The value itself stays out of the message: it may be a key in the wrong place.
-            raise InvalidConfigFile(f"`{self.section}: {key}` takes {form.value}, not {_kind(value)}.")
+            raise InvalidConfigFile(
+                f"`{self.section}: {key}` takes {form.value}, not {_kind(value)}.", config_key=f"{self.section}.{key}"
+            )
         if form is Form.SECRET:
             return Secret(str(value))
         return {str(name): str(each) for name, each in value.items()} if form is Form.PAIRS else value

@@ -16,7 +16,10 @@ def read_section(keys: Keys, given: Given) -> dict[str, Any]:
     section = dict(keys.read(given.section(keys.section)))
     if "secondary_key" in section and "primary_key" not in section:
         # azureml-core drops a second key without a first.
-        raise InvalidConfigFile(f"`{keys.section}: secondary_key` needs `primary_key` beside it.")
+        raise InvalidConfigFile(
+            f"`{keys.section}: secondary_key` needs `primary_key` beside it.",
+            config_key=f"{keys.section}.secondary_key",
+        )
     return section
 
 

@@ -27,6 +27,7 @@ from mlaz_ci.models import (
     ScoreRequest,
     ServiceState,
 )
+from mlaz_ci.serving.scripts import LAUNCH, SCORE, script_texts
 
 SERVICE = "churn"
 REQUEST = ScoreRequest(body=b'{"input_data": {"columns": ["x"], "index": [0], "data": [[1.0]]}}', origin="drive.py")
@@ -49,13 +50,14 @@ def spec_of(deployment: str, model: str, port: int | None) -> DeploymentSpec:
     lock = Lock(text=Path("lock.txt").read_text(), python_version="3.11", server_range="==1.5.*", base_image="base")
     return DeploymentSpec(
         service_name=SERVICE, deployment_name=deployment, model=reference, lock=lock, shape=LocalShape(port=port),
-        files={"swagger.json": '{"swagger": "2.0"}'}, tags={"managed-by": "mlaz-ci", "team": "risk"}, owner="1296269",
+        files={**script_texts((SCORE, LAUNCH)), "swagger.json": '{"swagger": "2.0"}'}, tags={"managed-by": "mlaz-ci", "team": "risk"}, owner="1296269",
     )  # fmt: skip
 
 
 def deploy(serving: LocalDocker, deployment: str, model: str, port: str = "") -> Any:
     before = serving.snapshot(SERVICE).service
     spec = spec_of(deployment, model, int(port) if port else None)
+    serving.check_port(SERVICE, int(port) if port else None)
     serving.build_environment(spec.lock, Silence(), deadline_s=time.monotonic() + 900)
     folder = Path("models", model).absolute()
     if os.environ.get("INPUT_OFF-THE-MOUNTS"):

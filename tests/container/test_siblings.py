@@ -123,7 +123,10 @@ def test_sibling__port_of_another_program__is_named(
         )  # fmt: skip
     assert result.exit_code != 0
     assert f"PortInUse: Port {port} is in use on the runner." in result.stderr
+    assert "check_port" in result.stderr, "the traceback: before anything was built"
     assert docker_client.containers.list(all=True) == []
+    told = drive(filled_job, image, "deploy", "g1", "v1", str(port))
+    assert told["service"]["scoring_uri"] == f"http://127.0.0.1:{port}/score"
 
 
 def test_sibling__name_taken_by_a_strangers_container__is_left_alone(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from mlaz_ci.adapters import uv
 from mlaz_ci.adapters.uv import UvResolver
 from mlaz_ci.checks import examine, raise_on_errors
 from mlaz_ci.errors import (
@@ -104,7 +105,7 @@ def test_doctor__model_older_than_the_server__server_is_exempt_from_the_date(tmp
 SPY = """
 import json, os, pathlib
 from setuptools import setup
-seen = {"variables": dict(os.environ), "processes": {}}
+seen = {"variables": dict(os.environ), "netrc": pathlib.Path(os.environ["NETRC"]).read_text(), "processes": {}}
 pid = os.getpid()
 while pid > 1:
     try:
@@ -148,6 +149,8 @@ def run_doctor_beside_a_hostile_package(tmp_path: Path, mode: str) -> tuple[dict
     environ = surroundings(tmp_path, UV_FIND_LINKS=str(packages), **SECRETS)
     # Kept out of the shared cache: what is built once is not built again.
     environ["UV_CACHE_DIR"] = str(tmp_path / "cache")
+    environ["NETRC"] = str(tmp_path / "users-netrc")
+    (tmp_path / "users-netrc").write_text(f"machine tracking.example.com login ada password {CANARY}\n")
     done = subprocess.run(
         [sys.executable, "-c", DOCTOR, str(tmp_path / "uv"), PYTHON, mode],
         env=environ, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300,
@@ -170,6 +173,7 @@ def test_hostile_package__build_from_source__runs_and_sees_no_secret(tmp_path):
     seen = json.loads(canary_file.read_text())
     assert "PATH" in seen["variables"], "the spy saw nothing: the test proves nothing"
     assert CANARY not in json.dumps(seen["variables"])
+    assert "tracking.example.com" not in seen["netrc"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
@@ -398,3 +402,16 @@ def test_python_path__shim_that_refuses__passed_over(tmp_path):
     shim.chmod(0o755)
     environ = surroundings(tmp_path, PATH=f"{shim.parent}:{os.environ['PATH']}")
     assert UvResolver(environ, tmp_path / "uv").python_path("3.99") is None
+
+
+@pytest.mark.parametrize(("days", "stays"), [(1.1, True), (0.0, False)])
+def test_folder_of_a_killed_run__older_than_any_run_can_be__is_removed(tmp_path, monkeypatch, days, stays):
+    left = tmp_path / "uv" / "run-left"
+    left.mkdir(parents=True)
+    (left / "netrc").write_text("machine index.example.com login ada password x\n")
+    monkeypatch.setattr(uv, "_LONGEST_RUN_S", days * 86_400 - 1)
+    (tmp_path / "packages").mkdir()
+    write_packages([Package(name="plain", version="1.0")], tmp_path / "packages")
+    environ = surroundings(tmp_path, UV_FIND_LINKS=str(tmp_path / "packages"))
+    UvResolver(environ, tmp_path / "uv").resolve(["plain==1.0"], python_version=PYTHON, exclude_newer=None)
+    assert left.exists() is stays

@@ -95,7 +95,7 @@ def test_carry_out__model_is_there__is_not_fetched_again(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("state", [ServiceState.FAILED, ServiceState.UNHEALTHY, ServiceState.STOPPED])
-def test_carry_out__start_fails__deletes_the_new_service_and_tells_why(scene: Scene, state: ServiceState) -> None:
+def test_carry_out__start_fails__withdraws_the_new_deployment_and_tells_why(scene: Scene, state: ServiceState) -> None:
     scene.serving.states = [Observation(state=state, detail="init() raised")]
     scene.serving.log = "ModuleNotFoundError: No module named 'xgboost'"
     with pytest.raises(ServiceStartFailed) as raised:
@@ -103,7 +103,7 @@ def test_carry_out__start_fails__deletes_the_new_service_and_tells_why(scene: Sc
     assert "init() raised" in raised.value.what
     assert raised.value.cause_text == "The model needs the module xgboost, which is not in its requirements."
     assert raised.value.log == scene.serving.log
-    assert scene.serving.calls[-1] == "delete churn"
+    assert scene.serving.calls[-1] == "retire g1"
     assert scene.serving.specs == {}
 
 
@@ -213,20 +213,18 @@ def test_carry_out__model_cannot_be_fetched__nothing_is_made(scene: Scene) -> No
 
 
 def test_carry_out__undo_fails_too__first_failure_and_the_rest_are_told(scene: Scene) -> None:
-    scene.serving.failing = {"shift": ServiceFailed("shift broke"), "delete": ServiceFailed("delete broke")}
+    scene.serving.failing = {"shift": ServiceFailed("shift broke"), "retire": ServiceFailed("retire broke")}
     with pytest.raises(MlazError) as raised:
         scene.deploy()
     assert raised.value.what == "shift broke"
-    assert scene.execution.left_behind == [
-        'Could not stop and delete service "churn" with its deployments: delete broke'
-    ]
+    assert scene.execution.left_behind == ['Could not drain and stop deployment "g1", remove its files: retire broke']
 
 
 def test_carry_out__cancelled_in_a_wait__undoes_and_raises(scene: Scene) -> None:
     scene.serving.failing["score"] = Cancelled("SIGTERM")
     with pytest.raises(Cancelled):
         scene.deploy()
-    assert scene.serving.calls[-1] == "delete churn"
+    assert scene.serving.calls[-1] == "retire g1"
 
 
 def test_carry_out__fetching__overlaps_with_building(scene: Scene) -> None:

@@ -6,21 +6,27 @@ from typing import Any
 
 import pytest
 
+from mlaz_ci import operations
 from mlaz_ci.errors import (
     FileNotFound,
     InapplicableInput,
     MissingInput,
+    MlazError,
     ModelNotServable,
     NoCanary,
     NothingToRollBackTo,
     NotInThisVersion,
     NotOurs,
+    NotReachable,
+    ServiceBusy,
     ServiceNotFound,
+    ServiceNotRunning,
     ServiceStartFailed,
     SmokeTestFailed,
 )
 from mlaz_ci.execute import Ports
 from mlaz_ci.models import (
+    AzureShape,
     Command,
     LocalShape,
     Observation,
@@ -32,9 +38,11 @@ from mlaz_ci.models import (
     SmokeTest,
     Snapshot,
     Status,
+    Target,
 )
 from mlaz_ci.operations import Job
 from mlaz_ci.plan import Plan
+from mlaz_ci.targets import rules_of
 from tests import samples
 from tests.fakes.clock import FakeClock
 from tests.fakes.platform import RecordingPlatform
@@ -303,6 +311,34 @@ def test_invoke__service_is_there__returns_its_answer(scene: Scene) -> None:
     assert outcome.response.body == b"[1.0]"
 
 
+@pytest.mark.parametrize(
+    ("state", "expected", "exit_code"),
+    [
+        (ServiceState.FAILED, ServiceNotRunning, 6),
+        (ServiceState.STOPPED, ServiceNotRunning, 6),
+        (ServiceState.UNHEALTHY, ServiceNotRunning, 6),
+        (ServiceState.CREATING, ServiceBusy, 5),
+        (ServiceState.HEALTHY, NotReachable, 8),
+        (ServiceState.ABSENT, ServiceNotFound, 4),
+    ],
+)
+def test_invoke__no_answer__is_told_by_what_the_service_is_then(
+    scene: Scene, state: ServiceState, expected: type[MlazError], exit_code: int
+) -> None:
+    file = scene.folder / "request.json"
+    file.write_text("{}")
+    scene.run()
+    scene.serving.failing["score"] = NotReachable("http://127.0.0.1:5000/score does not answer.")
+    there = scene.serving.snapshot("diabetes").service
+    assert there
+    after = Snapshot(service=None if state is ServiceState.ABSENT else replace(there, state=state, detail="it ended"))
+    seen = iter([Snapshot(service=there), after])
+    scene.serving.snapshot = lambda _: next(seen)  # type: ignore[method-assign]
+    with pytest.raises(expected) as caught:
+        scene.run(Command.INVOKE, request_file=file)
+    assert caught.value.exit_code == exit_code
+
+
 def test_invoke__no_file__says_so(scene: Scene) -> None:
     with pytest.raises(MissingInput):
         scene.run(Command.INVOKE)
@@ -370,3 +406,35 @@ def test_outcome__canary__tells_of_the_canary_and_what_serves_beside_it(scene: S
     plan = Plan(steps=(), done=Status.CANARY, deployment_name="g2")
     outcome = scene.job.outcome(plan, None, snapshot)
     assert (outcome.deployment_name, outcome.model_version, outcome.previous_model_version) == ("g2", "8", "7")
+
+
+def test_deploy__after_an_upgrade_with_another_script__is_another_service(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.run()
+    assert scene.run().status is Status.UNCHANGED
+    texts = operations.script_texts(["score.py", "launch.py"])
+    for name in texts:
+        monkeypatch.setattr(operations, "script_texts", lambda _, name=name: {**texts, name: f"{texts[name]}# newer\n"})
+        assert scene.run().status is Status.HEALTHY
+        assert scene.run().status is Status.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("target", "raw", "names"),
+    [
+        (Target.LOCAL, None, ("score.py", "launch.py")),
+        (Target.ACI, {}, ("score.py",)),
+        (Target.AKS, {}, ("score.py",)),
+        (Target.MANAGED, {}, ("score.py",)),
+        (Target.KUBERNETES, {}, ("score.py",)),
+        (Target.MANAGED, {"serving": "no-code"}, ()),
+        (Target.KUBERNETES, {"serving": "no-code"}, ()),
+    ],
+)
+def test_scripts__of_each_target__are_what_it_runs_of_ours(
+    target: Target, raw: dict[str, str] | None, names: tuple[str, ...]
+) -> None:
+    shape = LocalShape() if raw is None else AzureShape(raw=raw)
+    assert rules_of(target).scripts(shape) == names
+    assert all("def " in text for text in operations.script_texts(names).values())

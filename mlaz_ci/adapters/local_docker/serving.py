@@ -25,8 +25,11 @@ from mlaz_ci.adapters.local_docker.surroundings import pack_surroundings
 from mlaz_ci.errors import MlazError, NotReachable, ServiceBusy, ServiceNotFound
 from mlaz_ci.models import (
     DeploymentSpec,
+    Finding,
+    LocalShape,
     Lock,
     Observation,
+    Request,
     ScoreRequest,
     ScoreResponse,
     ServiceFacts,
@@ -58,6 +61,16 @@ class LocalDocker:
             return snapshot
         return Snapshot(service=_without_container(snapshot.service, container))
 
+    def inspect_room(self, request: Request) -> Sequence[Finding]:
+        """As ports.Room has it: whether the port that is asked for can be had on the host. Raises PortInUse, InvalidInput."""
+        assert isinstance(request.shape, LocalShape)
+        self.check_port(request.service_name, request.shape.port)
+        return ()
+
+    def check_port(self, service_name: str, asked: int | None) -> None:
+        if asked is not None:
+            self._siblings.check_port(service_name, asked)
+
     def services(self) -> Sequence[str]:
         return self._siblings.names()
 
@@ -82,9 +95,7 @@ class LocalDocker:
             self._stage_in(container, inner, model_folder)
         except BaseException:
             with suppress(MlazError):
-                # Never by whether this run made it: another one may have put its own deployment in since.
-                if self.snapshot(spec.service_name).service is None:
-                    self._siblings.remove(spec.service_name)
+                self._remove_if_empty(spec.service_name)
             raise
 
     def start(self, service_name: str, deployment_name: str) -> None:
@@ -117,6 +128,8 @@ class LocalDocker:
 
     def retire(self, service_name: str, deployment_name: str, *, keep_files: bool) -> None:
         self._call(service_name, "retire", deployment_name=deployment_name, keep_files=keep_files)
+        if not keep_files:
+            self._remove_if_empty(service_name)
 
     def delete(self, service_name: str) -> bool:
         if self._siblings.find(service_name) is None and not self._siblings.has_volume():
@@ -183,6 +196,11 @@ class LocalDocker:
         incoming = MODELS_IN_CONTAINER / f".incoming-{uuid.uuid4().hex}"
         send_folder(container, folder, incoming)
         call(container, "adopt_model", {"name": name, "source": incoming}, surroundings=surroundings)
+
+    def _remove_if_empty(self, service_name: str) -> None:
+        """Never by whether this run made it: another one may have put its own deployment in since."""
+        if self.snapshot(service_name).service is None:
+            self._siblings.remove(service_name)
 
     def _address_of(self, container: Any) -> str:
         """An address of the sibling that is reachable from here.

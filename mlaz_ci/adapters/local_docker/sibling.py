@@ -70,13 +70,7 @@ class Siblings:
         """The service's running container, made or started if need be. `port` is asked for, `kept_port` on record."""
         container = self.find(service_name)
         if container is not None:
-            published = port_of(container)
-            if port not in {None, published}:
-                raise InvalidInput(
-                    f'Service "{service_name}" is published on port {published}, not {port}.',
-                    usually="A container keeps the port it was made with.",
-                    remedy="Remove `port` from the config file, or run `cleanup` first.",
-                )
+            published = _check_published(container, service_name, port)
             if container.labels.get(_PROTOCOL) == PROTOCOL:
                 self._start(container)
                 return container
@@ -84,6 +78,15 @@ class Siblings:
             self.remove(service_name)
             kept_port = published
         return self._create(service_name, port=port or kept_port, tags=tags)
+
+    def check_port(self, service_name: str, port: int) -> None:
+        """Whether the service can have it, asked of the engine itself. Raises PortInUse, InvalidInput."""
+        container = self.find(service_name)
+        if container is not None:
+            _check_published(container, service_name, port)
+            return
+        with _port_conflicts(port), self.errand("check-port", published=port):
+            return
 
     def remove(self, service_name: str) -> bool:
         """False when there was none."""
@@ -94,7 +97,7 @@ class Siblings:
         return True
 
     @contextmanager
-    def errand(self, purpose: str, *, model_on_host: Path | None = None) -> Iterator[Any]:
+    def errand(self, purpose: str, *, model_on_host: Path | None = None, published: int | None = None) -> Iterator[Any]:
         """A container for one call, gone afterwards. `model_on_host` is mounted at MOUNTED_MODEL, for reading."""
         volumes = {VOLUME: {"bind": HOME_IN_CONTAINER, "mode": "rw"}}
         if model_on_host is not None:
@@ -105,6 +108,7 @@ class Siblings:
                 name=f"mlaz-errand-{uuid.uuid4().hex[:12]}",
                 labels={**_OURS, "mlaz-errand": purpose},
                 volumes=volumes,
+                ports={f"{published}/tcp": ("127.0.0.1", published)} if published else {},
                 # A step that is killed leaves it behind: it ends and goes by itself when no step can be waiting for it.
                 auto_remove=True,
                 **{**_IDLE, "command": [str(_LONGEST_ERRAND_S)]},
@@ -174,6 +178,18 @@ class Siblings:
             )
         self._start(container)
         return container
+
+
+def _check_published(container: Any, service_name: str, port: int | None) -> int:
+    """The port that the container was made with. Raises InvalidInput for another one."""
+    published = port_of(container)
+    if port not in {None, published}:
+        raise InvalidInput(
+            f'Service "{service_name}" is published on port {published}, not {port}.',
+            usually="A container keeps the port it was made with.",
+            remedy="Remove `port` from the config file, or run `cleanup` first.",
+        )
+    return published
 
 
 # An idle container: what runs in it is started by calls. `init` reaps what they leave behind.

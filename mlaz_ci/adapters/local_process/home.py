@@ -32,6 +32,10 @@ class Home:
     def models(self) -> Path:
         return self.root / "models"
 
+    @property
+    def environments(self) -> Path:
+        return self.root / "environments"
+
     def service(self, name: str) -> Path:
         return self.services / _component(name)
 
@@ -39,7 +43,7 @@ class Home:
         return self.service(service_name) / _component(deployment_name)
 
     def environment(self, lock_hash: str) -> Path:
-        return self.root / "environments" / _component(lock_hash)
+        return self.environments / _component(lock_hash)
 
     def check(self) -> None:
         """Makes nothing. Raises InvalidInput where services can be neither kept nor found."""

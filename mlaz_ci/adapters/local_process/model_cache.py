@@ -7,12 +7,15 @@ from __future__ import annotations
 import fcntl
 import os
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mlaz_ci.adapters.local_process.home import Home, copy_folder, is_no_room, make_folder, remove, sweep_leftovers
 from mlaz_ci.errors import FileNotFound, ServiceBusy
+
+_LONGEST_RUN_S: Final = 86_400.0  # the longest `deadline-minutes`
 
 
 class ModelCache:
@@ -58,27 +61,28 @@ class ModelCache:
             raise ServiceBusy(what, usually=usually, remedy="Run again: what is gone is fetched anew.")
         raise FileNotFound(what, usually="The folder changed meanwhile, or may not be read by this user.")
 
-    def prune(self, used: Callable[[], Collection[str]]) -> None:
+    def prune(self, used: Collection[str], now_s: float) -> None:
         """Remove every model that no deployment is made from, also those that a run left which failed before it had one.
 
-        While another run is under way nothing is removed; whoever comes next does it.
+        To be called inside `alone`, when it is.
         """
-        self.release()
         models = self._home.models
         if not models.is_dir():
             return
-        with self._alone() as is_alone:
-            if is_alone:
-                sweep_leftovers(models)
-                kept = set(used())
-                for each in models.iterdir():
-                    # What begins with a dot is still arriving, by somebody who knows of no lock.
-                    if each.name not in kept and not each.name.startswith("."):
-                        remove(each)
+        sweep_leftovers(models)
+        for each in models.iterdir():
+            # What begins with a dot may be arriving, by somebody who knows of no lock; no run goes on for longer than a day.
+            is_arriving = each.name.startswith(".")
+            if each.name not in used and (not is_arriving or _is_left(each, now_s)):
+                remove(each)
 
     @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Whether no other run holds the models. Then none can begin to until the end of the block."""
+    def alone(self) -> Iterator[bool]:
+        """Whether no other run holds the models. Then none can begin to until the end of the block: what nothing is made from may go.
+
+        Where it is false, whoever comes next does it.
+        """
+        self.release()
         descriptor = self._open()
         try:
             try:
@@ -94,3 +98,11 @@ class ModelCache:
     def _open(self) -> int:
         make_folder(self._home.root)
         return os.open(self._home.root / "models.lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _is_left(path: Path, now_s: float) -> bool:
+    """By the time that nobody can set: an archive brings its own times with it."""
+    try:
+        return now_s - path.lstat().st_ctime > _LONGEST_RUN_S
+    except FileNotFoundError:
+        return False

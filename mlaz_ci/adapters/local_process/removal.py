@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mlaz_ci.adapters.local_process.environments import prune_environments
 from mlaz_ci.adapters.local_process.home import remove, sweep_leftovers
 from mlaz_ci.adapters.local_process.place import STOP_GRACE_S, Place
-from mlaz_ci.adapters.local_process.record import readable_manifests, write_record
+from mlaz_ci.adapters.local_process.record import deployment_names, readable_manifests, write_record
 from mlaz_ci.adapters.local_process.site import Site, find_record, is_service
 from mlaz_ci.errors import ServiceBusy
 
@@ -27,6 +28,8 @@ def retire(site: Site, service_name: str, deployment_name: str, *, keep_files: b
         if record and record.previous == deployment_name:
             write_record(folder.parent, replace(record, previous=None))
         discard(site, place)
+        if record and record.live is None and not deployment_names(folder.parent):
+            remove(folder.parent)  # nobody was ever served by it
 
 
 def delete(site: Site, service_name: str) -> bool:
@@ -41,20 +44,28 @@ def delete(site: Site, service_name: str) -> bool:
                 place.stop(site.clock, grace_s=place.stop_grace_s())
         remove(folder)
     sweep_leftovers(site.home.services)
-    site.models.prune(lambda: _used_models(site))
+    _prune(site)
     return was_there
 
 
 def discard(site: Site, place: Place) -> None:
     place.stop(site.clock, grace_s=STOP_GRACE_S)
     remove(place.folder)
-    site.models.prune(lambda: _used_models(site))
+    _prune(site)
 
 
-def _used_models(site: Site) -> set[str]:
-    """Environments stay in any case: an equal lock reuses them."""
-    all_manifests = (each for name in site.services() for each in readable_manifests(site.home.service(name)))
-    return {each.model_folder for each in all_manifests if each.model_folder}
+def _prune(site: Site) -> None:
+    """Models go with the last deployment that is made from them; environments stay for a while: an equal lock reuses them."""
+    with site.models.alone() as is_alone:
+        if not is_alone:
+            return
+        folders = [site.home.service(name) for name in site.services()]
+        manifests = [each for folder in folders for each in readable_manifests(folder)]
+        models = {each.model_folder for each in manifests if each.model_folder}
+        site.models.prune(models, site.clock.utc_now().timestamp())
+        if len(manifests) == sum(len(deployment_names(folder)) for folder in folders):
+            # What a manifest that cannot be read runs in is not known.
+            prune_environments(site.home, {each.lock.hash for each in manifests}, site.clock)
 
 
 def _is_live(place: Place) -> ServiceBusy:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mlaz_ci.adapters.local_process import log, removal, scoring, staging, starting, takeover
+from mlaz_ci.adapters.local_process import log, removal, room, scoring, staging, starting, takeover
 from mlaz_ci.adapters.local_process.environments import EnvironmentBuilder, build_environment
 from mlaz_ci.adapters.local_process.facts import service_facts, service_facts_without_record
 from mlaz_ci.adapters.local_process.home import LOCK_WAIT_S, Home, disk_full_as_error
@@ -16,7 +16,17 @@ from mlaz_ci.adapters.local_process.place import STOP_GRACE_S, Place, places, se
 from mlaz_ci.adapters.local_process.record import readable_manifests
 from mlaz_ci.adapters.local_process.site import LOOPBACK, Site, find_record
 from mlaz_ci.errors import RecordUnreadable, ServiceBusy
-from mlaz_ci.models import DeploymentSpec, Lock, Observation, ScoreRequest, ScoreResponse, Snapshot
+from mlaz_ci.models import (
+    DeploymentSpec,
+    Finding,
+    LocalShape,
+    Lock,
+    Observation,
+    Request,
+    ScoreRequest,
+    ScoreResponse,
+    Snapshot,
+)
 from mlaz_ci.ports import Clock, Progress
 
 
@@ -58,6 +68,16 @@ class LocalProcess:
         with suppress(ServiceBusy), site.alone(service_name, "looking", wait_s=0.0):
             settle(record, places(folder), site.clock)
         return Snapshot(service=service_facts(folder, record, site.call_host))
+
+    def inspect_room(self, request: Request) -> Sequence[Finding]:
+        """As ports.Room has it. Raises PortInUse, RecordUnreadable."""
+        assert isinstance(request.shape, LocalShape)
+        self.check_port(request.service_name, request.shape.port)
+        return ()
+
+    def check_port(self, service_name: str, asked: int | None) -> None:
+        self._site.home.check()
+        room.check_port(self._site, service_name, asked)
 
     def services(self) -> Sequence[str]:
         self._site.home.check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from mlaz_ci.adapters.local_process import port
 from mlaz_ci.adapters.local_process.home import (
-    copy_file,
     disk_full_as_error,
     make_folder,
     remove,
@@ -95,10 +93,6 @@ def _kept_ports(site: Site) -> set[int]:
 def _lay_down(site: Site, folder: Path, manifest: Manifest, model_folder: Path, files: Mapping[str, str]) -> None:
     make_folder(folder)
     site.models.copy(model_folder, folder / MODEL_FOLDER)
-    ours = importlib.resources.files("mlaz_ci.serving")
-    for script in ("score.py", "launch.py"):
-        with importlib.resources.as_file(ours / script) as path:
-            copy_file(path, folder / script)
     for name, text in files.items():
         write_text(folder / name, text)
     write_text(folder / FILE_NAME, render_manifest(manifest))

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,7 @@ _PR_CAPBSET_DROP: Final = 24
 # CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON: what lets root read another process's memory, be it dumpable or not.
 _RIGHTS_TO_READ_PROCESSES: Final = (19, 21, 38)
 _LONGEST_BUILD_S: Final = 1800.0
+_LONGEST_RUN_S: Final = 86_400.0
 
 
 class UvResolver:
@@ -157,16 +158,26 @@ class UvResolver:
         """A folder and an environment for one run of uv: no project, no user's configuration, no secret in a variable."""
         try:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep_rooms()
             with tempfile.TemporaryDirectory(dir=self._home, prefix="run-", ignore_cleanup_errors=True) as name:
                 folder = Path(name)
                 netrc = folder / "netrc"
                 netrc.touch(mode=0o600)
-                netrc.write_text(indexes.netrc + self._users_netrc(), encoding="utf-8")
+                # A package that is built may read the file: the user's own, of any host, is none of its business.
+                users = "" if build_from_source else self._users_netrc()
+                netrc.write_text(indexes.netrc + users, encoding="utf-8")
                 if build_from_source:
                     hide_our_environment()
                 yield folder, {**self._variables(indexes), "NETRC": str(netrc)}
         except OSError as error:
             raise error_of(error, self._home) from error
+
+    def _sweep_rooms(self) -> None:
+        """What a run that was killed left, logins of indexes among it; none goes on for longer than a day."""
+        for left in self._home.glob("run-*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_ctime > _LONGEST_RUN_S:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _variables(self, indexes: Indexes) -> dict[str, str]:
         return {

@@ -77,18 +77,19 @@ def test_step__bad_config_file__names_the_place(step: Step, text: str, kind: str
     assert said in ended.log
 
 
-def test_step__port_in_use__names_it_and_leaves_nothing(later_step: Step, tracking: Tracking) -> None:
+@pytest.mark.parametrize("command", ["deploy", "doctor"])
+def test_step__port_in_use__names_it_before_anything_is_built(step: Step, tracking: Tracking, command: str) -> None:
     import socket
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        (later_step.workspace / "mlaz-ci.yml").write_text(f"local:\n  port: {port}\n")
-        ended = later_step.run(service_name="adder", run_id=tracking.runs["plus-1"])
+        (step.workspace / "mlaz-ci.yml").write_text(f"local:\n  port: {port}\n")
+        ended = step.run(command=command, service_name="adder", run_id=tracking.runs["plus-1"])
     assert (ended.exit_code, ended.outputs["error-kind"]) == (5, "port-in-use"), ended.log
-    assert str(port) in ended.log
-    assert later_step.folders("services") == []
+    assert f"Port {port} is in use by " in ended.log
+    assert step.folders("services") == step.folders("environments") == step.folders("models") == []
 
 
 def test_step__python_that_cannot_be_had__says_which_are_here(step: Step, tracking: Tracking) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
 from collections.abc import Iterator
@@ -257,3 +258,39 @@ def _environments(workspace: Path) -> list[Path]:
         except OSError:
             continue
     return found
+
+
+def test_redeploy__new_model_cannot_be_loaded__the_live_one_serves_on_and_nothing_of_the_new_one_stays(
+    later_step: Step, tracking: Tracking
+) -> None:
+    tracking.copy_model(later_step.workspace / "broken", pickled=b"not a pickle")
+    alone = later_step.run(model_uri="broken", service_name="adder")
+    assert (alone.exit_code, alone.outputs["error-kind"]) == (6, "service-start-failed"), alone.log
+    assert later_step.folders("services") == []
+    first = later_step.run(run_id=tracking.runs["plus-1"], service_name="adder")
+    assert first.exit_code == 0, first.log
+    failed = later_step.run(model_uri="broken", service_name="adder")
+    assert (failed.exit_code, failed.outputs["error-kind"]) == (6, "service-start-failed"), failed.log
+    assert predict(first.outputs["scoring-uri"]) == [2.0]
+    status = later_step.run(command="status", service_name="adder")
+    assert (status.exit_code, status.outputs["deployment-name"]) == (0, "g1")
+    folder = later_step.workspace / "home" / "services" / "adder"
+    assert [each.name for each in folder.iterdir() if each.is_dir()] == ["g1"]
+
+
+def test_invoke__service_that_died__is_the_services_failure_and_says_what_to_do(
+    later_step: Step, tracking: Tracking
+) -> None:
+    deployed = later_step.run(run_id=tracking.runs["plus-1"], service_name="adder")
+    assert deployed.exit_code == 0, deployed.log
+    process = json.loads(
+        (later_step.workspace / "home" / "services" / "adder" / "g1" / "run" / "process.json").read_text()
+    )
+    os.killpg(process["pid"], signal.SIGKILL)
+    (later_step.workspace / "request.json").write_text(json.dumps({"input_data": {"columns": ["x"], "data": [[1.0]]}}))
+    ended = later_step.run(command="invoke", service_name="adder", request_file="request.json")
+    assert (ended.exit_code, ended.outputs["error-kind"]) == (6, "service-not-running"), ended.log
+    assert "was killed" in ended.log
+    assert "starts it" in ended.log
+    absent = later_step.run(command="invoke", service_name="nobody", request_file="request.json")
+    assert (absent.exit_code, absent.outputs["error-kind"]) == (4, "service-not-found"), absent.log

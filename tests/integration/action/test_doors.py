@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ import pytest
 from mlaz_ci import cleanup, deploy
 from mlaz_ci.errors import FileNotFound, InvalidInput, UnknownInput
 from mlaz_ci.models import Status
-from tests.integration.action.conftest import Step, command_line
+from tests.fakes.platform import RecordingPlatform
+from tests.integration.action.conftest import Step, Tracking, command_line
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,50 @@ def test_api__absent_service__is_an_outcome(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("MLAZ_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     assert cleanup(service_name="churn").status is Status.ABSENT
+
+
+def test_api__whatever_happens__prints_nothing_and_logs_without_secrets(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    tracking: Tracking,
+) -> None:
+    monkeypatch.setenv("MLAZ_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlaz-ci.yml").write_text("aci: {primary_key: canary-5f}\ndescription: of canary-5f\n")
+    with caplog.at_level("DEBUG", logger="mlaz_ci"):
+        planned = deploy(
+            service_name="adder", run_id=tracking.runs["plus-1"], tracking_uri=tracking.uri, auth=None, dry_run=True
+        )
+    assert planned.status is Status.PLANNED
+    assert capfd.readouterr() == ("", "")
+    assert any("Model:" in each.message for each in caplog.records)
+    assert any("`description`" in each.message and each.levelname == "WARNING" for each in caplog.records)
+    assert "canary-5f" not in caplog.text
+
+
+def test_api__program_without_any_logging__sees_not_a_byte_of_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "mlaz-ci.yml").write_text("description: of no use here\n")
+    ended = subprocess.run(
+        [sys.executable, "-c", "import mlaz_ci; mlaz_ci.cleanup(service_name='churn')"],
+        cwd=tmp_path,
+        env={**os.environ, "MLAZ_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert (ended.stdout, ended.stderr) == (b"", b"")
+
+
+def test_api__platform_is_given__is_told_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLAZ_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlaz-ci.yml").write_text("aci: {primary_key: canary-5f}\n")
+    platform = RecordingPlatform()
+    assert cleanup(service_name="churn", platform=platform).status is Status.ABSENT
+    platform.info("it is canary-5f")
+    assert platform.lines[-1:] == ["it is ***"]
 
 
 def test_api__bad_words__raise_what_the_action_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from mlaz_ci.adapters.clock import SystemClock
 from mlaz_ci.adapters.local_process import EnvironmentBuilder, LocalProcess
 from mlaz_ci.models import DeploymentSpec, LocalShape, Lock, Observation, ScoreRequest, ServiceState
 from mlaz_ci.ports import Clock, Progress
+from mlaz_ci.serving.scripts import LAUNCH, SCORE, script_texts
 from tests import samples
 from tests.serving import environments
 
@@ -87,7 +88,7 @@ class Machine:
             model=samples.model(name=model, version="1", digest=model),
             lock=self.lock,
             shape=LocalShape(**shape),
-            files={"swagger.json": '{"swagger": "2.0"}'},
+            files={**script_texts((SCORE, LAUNCH)), "swagger.json": '{"swagger": "2.0"}'},
             tags={"managed-by": "mlaz-ci"},
             owner="github.com/o/r",
         )

@@ -58,6 +58,22 @@ def test_start__init_fails__is_failed_at_once_with_the_reason_and_the_log(machin
     assert machine.facts().live is None
 
 
+def test_first_deploy__fails_and_is_withdrawn__there_was_never_a_service(machine: Machine) -> None:
+    machine.stage("g1", "broken")
+    assert machine.start("g1").state is ServiceState.FAILED
+    machine.serving.retire(SERVICE, "g1", keep_files=False)
+    assert machine.serving.snapshot(SERVICE).service is None
+    assert machine.serving.services() == ()
+    assert not (machine.home / "services" / SERVICE).exists()
+
+
+def test_first_deploy__withdrawn_while_another_candidate_is_there__that_one_stays(machine: Machine) -> None:
+    machine.stage("g1", "broken")
+    machine.stage("g2", "v2")
+    machine.serving.retire(SERVICE, "g1", keep_files=False)
+    assert [each.name for each in machine.facts().deployments] == ["g2"]
+
+
 def test_redeploy__new_model_fails__the_old_one_goes_on_serving(served: Machine) -> None:
     live, following, answer = served.live(), served.next_name(), served.answer()
     served.stage(following, "broken")
@@ -141,6 +157,38 @@ def test_stage__asked_for_port_is_in_use__nothing_is_made(machine: Machine) -> N
         machine.stage("g1", "v1", port=taken.getsockname()[1])
     assert machine.serving.snapshot(SERVICE).service is None
     assert not machine.folder("g1").exists()
+
+
+def test_check_port__in_use_or_ours__is_known_before_anything_is_made(served: Machine) -> None:
+    own = served.facts().port
+    assert own
+    served.serving.check_port(SERVICE, None)
+    served.serving.check_port(SERVICE, own)
+    served.serving.check_port("", None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        for service in (SERVICE, "another", ""):
+            with pytest.raises(PortInUse, match=f"Port {number} is in use by "):
+                served.serving.check_port(service, number)
+    served.serving.check_port("another", number)
+    with pytest.raises(PortInUse):
+        served.serving.check_port("another", own)
+
+
+def test_check_port__kept_one_was_taken_while_the_service_was_down__names_the_program(served: Machine) -> None:
+    live = served.live()
+    kill_all(served, live)
+    with occupied(served.facts().port), pytest.raises(PortInUse, match=rf"by .+ \(pid {os.getpid()}\)"):
+        served.serving.check_port(SERVICE, None)
+    served.serving.check_port(SERVICE, None)
+    assert served.start(live).state is ServiceState.HEALTHY
+    served.serving.shift(SERVICE, live)
+
+
+def test_check_port__picked_one_was_taken_before_anybody_knew_it__is_no_problem(machine: Machine) -> None:
+    machine.stage("g1", "v1")
+    with socket.create_server(("127.0.0.1", machine.facts().port)):
+        machine.serving.check_port(SERVICE, None)
 
 
 @contextmanager

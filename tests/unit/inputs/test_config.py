@@ -96,8 +96,9 @@ def test_parse_config__key_it_does_not_take__names_place_and_nearest(text: str, 
         ("!!set {a}\n", "mlaz-ci.yml:1:1: tags (`!…`) have no meaning here."),
         ("!!binary aGVsbG8=\n", "mlaz-ci.yml:1:1: tags"),
         ('run-id: "\\U00110000"\n', "mlaz-ci.yml:1:1: it is not YAML."),
-        ("wait: " + "[" * 60, "nested deeper than 8"),
-        ("- " * 20_000, "nested deeper than 8"),
+        ("wait: " + "[" * 60, "nested deeper than 12"),
+        ("- " * 20_000, "nested deeper than 12"),
+        ("managed: &a {b: *a}\n", "mlaz-ci.yml:1:17: an alias stands inside what it names."),
         ("a: &a [x]\n" + "".join(f"b{n}: [*a,*a,*a]\n" for n in range(20)), "over 32 aliases"),
         ("#" * 70_000, "70000 characters long; at most 65536"),
     ],
@@ -111,10 +112,19 @@ def test_parse_config__not_what_it_takes__names_file_line_and_column(text: str, 
     assert len(error.what) < 400
 
 
-@pytest.mark.parametrize("section", ["managed", "aci", "aks", "kubernetes"])
-def test_parse_config__section_of_a_target_on_azure__is_passed_on_as_it_stands(section: str) -> None:
-    config = parse_config(f"wait: true\n{section}:\n  x: 1\n  y: {{z: [true, a]}}\n", "mlaz-ci.yml")
-    assert config.sections == {section: {"x": 1, "y": {"z": [True, "a"]}}}
+@pytest.mark.parametrize(
+    ("section", "text", "value"),
+    [
+        ("managed", "endpoint: {properties: {a: 1}}", {"endpoint": {"properties": {"a": 1}}}),
+        ("kubernetes", "serving: no-code", {"serving": "no-code"}),
+        ("aci", "tags: {a: true}", {"tags": {"a": True}}),
+        ("aks", "num_replicas: 2", {"num_replicas": 2}),
+    ],
+)
+def test_parse_config__section_of_a_target_on_azure__is_passed_on_as_it_stands(
+    section: str, text: str, value: dict[str, object]
+) -> None:
+    assert parse_config(f"wait: true\n{section}:\n  {text}\n", "mlaz-ci.yml").sections == {section: value}
 
 
 AKS_ID = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/shared"

@@ -63,7 +63,7 @@ def test_plan_deploy__nothing_there__starts_verifies_and_shifts() -> None:
         'give all traffic of service "churn" to deployment "g1"',
     ]
     assert plan.done is Status.HEALTHY
-    assert [step.describe() for step in plan.undo] == ['stop and delete service "churn" with its deployments']
+    assert [step.describe() for step in plan.undo] == ['drain and stop deployment "g1", remove its files']
 
 
 def test_plan_deploy__another_model_serves__retires_it_after_the_shift_and_drops_older() -> None:
