@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TypeVar, assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
-from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceBusy, ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.errors import (
+    DeployTimedOut,
+    ExitCode,
+    MlazError,
+    NotReachable,
+    ServiceBusy,
+    ServiceStartFailed,
+    SmokeTestFailed,
+)
 from mlaz_ci.models import (
     DeploymentSpec,
     Lock,
@@ -69,7 +77,14 @@ from mlaz_ci.ports import (
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
+# Who answers so did nothing.
+_REFUSALS = frozenset({ExitCode.AUTHENTICATION, ExitCode.NOT_FOUND, ExitCode.CONFLICT})
 _PortT = TypeVar("_PortT")
+
+
+@dataclass(slots=True)
+class _Removal:
+    was_there: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +127,9 @@ class Execution:
 
     def carry_out(self, plan: Plan) -> None:
         """Every step in order; when one fails, the plan's undo, and the failure is raised again."""
+        if plan.carries_on:
+            self._carry_out_each(plan.steps)
+            return
         try:
             for number, step in enumerate(plan.steps):
                 to_verify = any(isinstance(each, Verify) for each in plan.steps[number:])
@@ -125,6 +143,18 @@ class Execution:
             else:
                 self._undo(plan)
             raise
+
+    def _carry_out_each(self, steps: Sequence[Step]) -> None:
+        """All of them, whatever fails; then the first failure, with what it and the others left."""
+        first: MlazError | None = None
+        for step in steps:
+            try:
+                self._carry_out_step(step)
+            except MlazError as error:
+                self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+                first = first or error
+        if first is not None:
+            raise first
 
     def _undo(self, plan: Plan) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
@@ -212,21 +242,25 @@ class Execution:
             case EnsureCluster():
                 with self._phase("ensure the cluster") as progress:
                     made = _known(self.ports.clusters).ensure_cluster(
-                        step.cluster, progress, deadline_s=self.deadline_s
+                        step.cluster, progress, tags=step.tags, deadline_s=self.deadline_s
                     )
                 if made:
                     verb = "attached the cluster" if step.cluster.resource_id else "created the cluster"
                     self._record(verb, step.cluster.name, changes_service=False)
             case DeleteModelVersion():
-                self._record("deleted the model version", f"{step.name}/{step.version}", changes_service=False)
-                if not _known(self.ports.registry).remove_version(step.name, step.version):
+                with self._removal("deleted the model version", f"{step.name}/{step.version}") as removal:
+                    removal.was_there = _known(self.ports.registry).remove_version(step.name, step.version)
+                if not removal.was_there:
                     self.notes.append(f"There was no version {step.version} of the model {step.name}.")
             case DeleteCompute():
                 verb = "detached the compute" if step.keeps_resource else "deleted the compute"
-                self._record(verb, step.name, changes_service=False)
-                with self._phase("remove the compute"):
-                    if not _known(self.ports.clusters).remove_cluster(step.name, keeps_resource=step.keeps_resource):
-                        self.notes.append(f"There was no compute {step.name}.")
+                owner = None if step.takes_over else step.owner
+                with self._removal(verb, step.name) as removal, self._phase("remove the compute"):
+                    removal.was_there = _known(self.ports.clusters).remove_cluster(
+                        step.name, keeps_resource=step.keeps_resource, owner=owner
+                    )
+                if not removal.was_there:
+                    self.notes.append(f"There was no compute {step.name}.")
             case _:
                 assert_never(step)
 
@@ -275,6 +309,20 @@ class Execution:
         mutation = Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject)
         self.mutations.append(mutation)
         return mutation
+
+    @contextmanager
+    def _removal(self, what: str, subject: str) -> Iterator[_Removal]:
+        """On record while it may have been done, and off it again where it was not: absent, or refused."""
+        record = self._record(what, subject, changes_service=False)
+        removal = _Removal()
+        try:
+            yield removal
+        except MlazError as error:
+            if error.exit_code in _REFUSALS:
+                self.mutations.remove(record)
+            raise
+        if not removal.was_there:
+            self.mutations.remove(record)
 
     @contextmanager
     def _phase(self, phase: str) -> Iterator[Progress]:

@@ -345,7 +345,9 @@ def _cleanup(job: Job) -> Outcome:
         outcome = _outcome_of_service(job.request, Status.PLANNED, before.service)
         return replace(outcome, plan=plan.describe() or ("nothing: there is no such service",))
     execution = job.execute(plan) if plan.steps else None
-    return job.outcome(plan, execution, before)
+    outcome = job.outcome(plan, execution, before)
+    # Of what was named nothing was there.
+    return replace(outcome, status=Status.ABSENT) if before.service is None and not outcome.mutations else outcome
 
 
 _STATUS_OF_STATE: Final = {

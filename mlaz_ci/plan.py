@@ -39,9 +39,10 @@ class RegisterModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnsureCluster:
-    """Make or attach the cluster that services run on, and wait until it is there."""
+    """Make or attach the cluster that services run on, and wait until it is there. The tags are for one that is made or attached."""
 
     cluster: Cluster
+    tags: Mapping[str, str]
 
     def describe(self) -> str:
         if self.cluster.resource_id:
@@ -228,13 +229,19 @@ class DeleteModelVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteCompute:
-    """A compute, because it was asked for by name; with `keeps_resource` the cluster itself lives on."""
+    """A compute of this owner, because it was asked for by name; with `keeps_resource` the cluster itself lives on.
+
+    With `takes_over` it may be anybody's.
+    """
 
     name: str
     keeps_resource: bool
+    owner: str
+    takes_over: bool = False
 
     def describe(self) -> str:
-        return f'{"detach" if self.keeps_resource else "delete"} the compute "{self.name}"'
+        whose = "" if self.takes_over else ", if it is ours"
+        return f'{"detach" if self.keeps_resource else "delete"} the compute "{self.name}"{whose}'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,6 +284,8 @@ class Plan:
     undo: tuple[Step, ...] = ()
     deployment_name: str | None = None
     notes: tuple[str, ...] = ()
+    carries_on: bool = False
+    """Each step stands for itself: when one fails the rest is tried all the same, and the first failure is raised at the end."""
     keeps_unreachable: bool = False
     """A healthy deployment that cannot be reached from here is not a wrong one: it is left, without traffic, and no undo runs."""
 

@@ -232,15 +232,20 @@ class Endpoints(Protocol):
 class Clusters(Protocol):
     """The computes of the workspace, which services run on and share."""
 
-    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
-        """Make or attach it, and wait; True if it was. One that is there and whole is left as it is.
+    def ensure_cluster(
+        self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float
+    ) -> bool:
+        """Make or attach it with these tags, and wait; True if it was. One that is there and whole is left as it is.
 
         Raises ClusterFailed, ClusterAccessDenied, QuotaExceeded, ComputeNameInvalid, DeployTimedOut.
         """
         ...
 
-    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
-        """Delete it, or with `keeps_resource` only detach it from the workspace; False when it was absent."""
+    def remove_cluster(self, name: str, *, keeps_resource: bool, owner: str | None) -> bool:
+        """Delete it, or with `keeps_resource` only detach it from the workspace; False when it was absent.
+
+        Raises NotOurs where its tags name no `owner` or another one; None takes whatever is there.
+        """
         ...
 
 

@@ -10,7 +10,6 @@ from mlaz_ci.errors import NothingToRollBackTo, RecreateNotAllowed, ServiceNotFo
 from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
-    ModelVersionName,
     OnFailure,
     Request,
     ScoreRequest,
@@ -23,8 +22,6 @@ from mlaz_ci.models import (
 from mlaz_ci.plan import (
     AwaitHealthy,
     BuildEnvironment,
-    DeleteCompute,
-    DeleteModelVersion,
     DeleteService,
     EnsureCluster,
     FetchModel,
@@ -36,7 +33,7 @@ from mlaz_ci.plan import (
     Together,
     UpdateDeployment,
 )
-from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
+from mlaz_ci.targets.pieces import also_delete, check_owner, done_status, until_verified
 
 _VERIFIED_LATE = "A service of this kind changes in place: the new model answers users before it can be smoke-tested."
 _NOT_RESTORABLE = (
@@ -124,7 +121,7 @@ def _prepare(spec: DeploymentSpec) -> list[Step]:
     fetch: list[Step] = [] if spec.model.is_in_workspace else [FetchModel(model=spec.model)]
     at_once: list[Step] = [RegisterModel(model=spec.model, tags=spec.tags), BuildEnvironment(lock=spec.lock)]
     if spec.azure_shape.cluster:
-        at_once.insert(0, EnsureCluster(cluster=spec.azure_shape.cluster))
+        at_once.insert(0, EnsureCluster(cluster=spec.azure_shape.cluster, tags=spec.tags))
     return [*fetch, Together(steps=tuple(at_once))]
 
 
@@ -173,21 +170,12 @@ def _undo(spec: DeploymentSpec, restorable: str | None, *, is_update: bool) -> t
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
     """Delete the service; absent is success."""
+    also = also_delete(request)
     if snapshot.service is None:
-        also = _also(request)
-        return Plan(steps=also, done=Status.DELETED if also else Status.ABSENT)
+        return Plan(steps=also, done=Status.DELETED if also else Status.ABSENT, carries_on=True)
     check_owner(request, snapshot.service)
-    return Plan(steps=(DeleteService(service_name=snapshot.service.name), *_also(request)), done=Status.DELETED)
-
-
-def _also(request: Request) -> tuple[Step, ...]:
-    """What services share is deleted where the request names it, and after the service that uses it."""
-    return tuple(
-        DeleteModelVersion(name=each.name, version=each.version)
-        if isinstance(each, ModelVersionName)
-        else DeleteCompute(name=each.name, keeps_resource=each.keeps_resource)
-        for each in request.also_delete
-    )
+    steps = (DeleteService(service_name=snapshot.service.name), *also)
+    return Plan(steps=steps, done=Status.DELETED, carries_on=True)
 
 
 def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlaz_ci.errors import ServiceFailed, ServiceStartFailed
+from mlaz_ci.errors import Conflict, ServiceFailed, ServiceStartFailed
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     AzureShape,
@@ -19,7 +19,7 @@ from mlaz_ci.models import (
     Strategy,
     Target,
 )
-from mlaz_ci.plan import DeleteCompute, DeleteModelVersion, EnsureCluster, Plan
+from mlaz_ci.plan import DeleteCompute, DeleteModelVersion, DeleteService, EnsureCluster, Plan
 from mlaz_ci.targets import aci, managed
 from tests import samples
 from tests.fakes.clock import FakeClock
@@ -134,11 +134,11 @@ def test_carry_out__canary__gets_its_share_alone(scene: Scene) -> None:
 
 def test_carry_out__what_services_share__is_recorded_and_changes_no_service(scene: Scene) -> None:
     steps = (
-        EnsureCluster(cluster=Cluster(name="k8s")),
-        EnsureCluster(cluster=Cluster(name="own", resource_id="/subscriptions/1")),
+        EnsureCluster(cluster=Cluster(name="k8s"), tags={}),
+        EnsureCluster(cluster=Cluster(name="own", resource_id="/subscriptions/1"), tags={}),
         DeleteModelVersion(name="churn", version="3"),
-        DeleteCompute(name="k8s", keeps_resource=True),
-        DeleteCompute(name="own", keeps_resource=False),
+        DeleteCompute(name="k8s", keeps_resource=True, owner="repo:1"),
+        DeleteCompute(name="own", keeps_resource=False, owner="repo:1"),
     )
     scene.execution.carry_out(Plan(steps=steps, done=Status.DELETED))
     assert scene.side.calls == ["ensure k8s", "ensure own", "remove version churn/3", "detach k8s", "delete own"]
@@ -150,3 +150,21 @@ def test_carry_out__what_services_share__is_recorded_and_changes_no_service(scen
         ("deleted the compute", "own"),
     ]
     assert not scene.execution.has_changed
+
+
+def test_carry_out__steps_that_stand_alone__are_all_tried_and_the_first_failure_is_raised(tmp_path: Path) -> None:
+    failing = {"delete": ServiceFailed("Azure is down."), "remove version": Conflict("It is in use.")}
+    scene = Scene(tmp_path, FakeAzure(failing=dict(failing)))
+    steps = (
+        DeleteService(service_name="churn"),
+        DeleteModelVersion(name="churn", version="3"),
+        DeleteCompute(name="k8s", keeps_resource=True, owner="repo:1"),
+    )
+    with pytest.raises(ServiceFailed, match="Azure is down"):
+        scene.execution.carry_out(Plan(steps=steps, done=Status.DELETED, carries_on=True))
+    assert scene.execution.left_behind == [
+        'Could not stop and delete service "churn" with its deployments: Azure is down.',
+        'Could not delete version 3 of the registered model "churn": It is in use.',
+    ]
+    # What was refused was not done; what got no answer may have been.
+    assert [each.what for each in scene.execution.mutations] == ["deleted", "detached the compute"]

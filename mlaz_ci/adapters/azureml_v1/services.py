@@ -183,11 +183,13 @@ class WebServices:
     def remove_version(self, name: str, version: str) -> bool:
         return self._registry.remove_version(name, version)
 
-    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
-        return self._clusters.ensure(cluster, progress, deadline_s=deadline_s)
+    def ensure_cluster(
+        self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float
+    ) -> bool:
+        return self._clusters.ensure(cluster, progress, tags=tags, deadline_s=deadline_s)
 
-    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
-        return self._clusters.remove(name, keeps_resource=keeps_resource)
+    def remove_cluster(self, name: str, *, keeps_resource: bool, owner: str | None) -> bool:
+        return self._clusters.remove(name, keeps_resource=keeps_resource, owner=owner)
 
     def inspect(self, request: Request) -> Sequence[Finding]:
         return self._inspection.inspect(request)

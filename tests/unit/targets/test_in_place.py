@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from mlaz_ci.errors import MissingInput, NothingToRollBackTo, NotOurs, RecreateNotAllowed, ServiceNotFound
+from mlaz_ci.errors import (
+    InapplicableInput,
+    MissingInput,
+    NothingToRollBackTo,
+    NotOurs,
+    RecreateNotAllowed,
+    ServiceNotFound,
+)
 from mlaz_ci.models import (
     AuthMode,
     AzureShape,
@@ -20,7 +27,7 @@ from mlaz_ci.models import (
     Status,
     Target,
 )
-from mlaz_ci.targets import aci, aks
+from mlaz_ci.targets import aci, aks, managed
 from tests import samples
 
 SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
@@ -199,6 +206,18 @@ def test_plan_cleanup__what_services_share__goes_by_name_and_after_the_service()
     assert described(plan.steps) == [
         'stop and delete service "churn" with its deployments',
         'delete version 3 of the registered model "churn"',
-        'detach the compute "k8s"',
+        'detach the compute "k8s", if it is ours',
     ]
+    assert plan.carries_on
     assert aci.plan_cleanup(request, Snapshot()).done is Status.DELETED
+    taking = samples.request(also_delete=also, take_over="k8s")
+    assert described(aci.plan_cleanup(taking, Snapshot()).steps)[1] == 'detach the compute "k8s"'
+
+
+def test_plan_cleanup__of_an_endpoint__takes_model_versions_along_and_refuses_computes() -> None:
+    version = ModelVersionName(name="churn", version="3")
+    plan = managed.plan_cleanup(samples.request(also_delete=(version,)), Snapshot())
+    assert described(plan.steps) == ['delete version 3 of the registered model "churn"']
+    compute = ComputeName(name="k8s", keeps_resource=True)
+    with pytest.raises(InapplicableInput, match='"k8s"'):
+        managed.plan_cleanup(samples.request(also_delete=(compute,)), Snapshot())
