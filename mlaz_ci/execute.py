@@ -71,12 +71,14 @@ from mlaz_ci.ports import (
     Platform,
     Premises,
     Progress,
+    Recreating,
     Room,
     Serving,
 )
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
+_UNDO_S = 600.0
 # Who answers so did nothing.
 _REFUSALS = frozenset({ExitCode.AUTHENTICATION, ExitCode.NOT_FOUND, ExitCode.CONFLICT})
 _PortT = TypeVar("_PortT")
@@ -98,6 +100,7 @@ class Ports:
     models_folder: Path
     registry: ModelRegistry | None = None
     in_place: InPlace | None = None
+    recreating: Recreating | None = None
     endpoints: Endpoints | None = None
     clusters: Clusters | None = None
     premises: Premises | None = None
@@ -120,6 +123,8 @@ class Execution:
     is_unverified: bool = False
     has_changed: bool = False
     has_shifted: bool = False
+    lost: list[str] = field(default_factory=list)
+    """What made way for something else, in sentences, as long as nothing serves in its place."""
     has_committed: bool = False
     """The traffic is with what was verified: what fails from here on, the end of the old, takes nothing back."""
     registered: ModelRef | None = None
@@ -142,6 +147,7 @@ class Execution:
                 )
             else:
                 self._undo(plan)
+            self.left_behind += self.lost
             raise
 
     def _carry_out_each(self, steps: Sequence[Step]) -> None:
@@ -160,12 +166,29 @@ class Execution:
         """Take back what this run began. A failure here is told and never hides the first one."""
         if not self.has_changed or self.has_committed:
             return
+        # What is put back is waited for at the deadline too.
+        self.deadline_s = max(self.deadline_s, self.ports.clock.now_s() + _UNDO_S)
+        is_whole = True
         for step in plan.undo:
             try:
                 for each in self._own_part(step, plan.deployment_name):
                     self._carry_out_step(each)
             except MlazError as error:
-                self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+                is_whole = False
+                later = " Once Azure is through with it, `command: rollback` does." if error.retryable else ""
+                self.left_behind.append(f"Could not {step.describe()}: {error.what}{later}")
+        restored = [each for each in plan.undo if isinstance(each, RestoreDeployment)]
+        if self.lost and is_whole and restored:
+            self.lost.clear()
+            self._tell_restored(restored[0])
+
+    def _tell_restored(self, step: RestoreDeployment) -> None:
+        """A service that was made anew may answer elsewhere."""
+        service = self.ports.serving.snapshot(step.service_name).service
+        uri = service.scoring_uri if service else None
+        self.left_behind.append(
+            f'Service "{step.service_name}" was made anew as it was, with deployment "{step.deployment_name}"; it answers at {uri}.'
+        )
 
     def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
         """A service that another run has put its own deployment in since is not ours alone to delete."""
@@ -291,7 +314,10 @@ class Execution:
     def _delete(self, step: DeleteService) -> None:
         self._record("deleted", step.service_name)
         with self._phase("delete"):
-            if step.only_if_empty:
+            if step.loses:
+                _known(self.ports.recreating).make_way(step.service_name)
+                self.lost.append(step.loses)
+            elif step.only_if_empty:
                 _known(self.ports.endpoints).delete_if_empty(step.service_name)
             else:
                 self.ports.serving.delete(step.service_name)

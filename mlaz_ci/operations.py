@@ -153,6 +153,8 @@ class Job:
     def execute(self, plan: Plan) -> Execution:
         # Before the first wait: a cancelled job must still learn what to clean up.
         self.ports.platform.set_output("service-name", self.request.service_name)
+        for note in plan.notes:
+            self.ports.platform.info(note)
         self.execution = Execution(ports=self.ports, deadline_s=self.deadline_s)
         try:
             self.execution.carry_out(plan)
@@ -270,6 +272,7 @@ def _planned_deploy(job: Job, spec: DeploymentSpec, before: Snapshot, plan: Plan
         lock_hash=spec.lock.hash,
         smoke_request=spec.smoke_request,
         plan=plan.describe() or ("nothing: the service already serves this",),
+        notes=plan.notes,
         findings=tuple(job.findings),
         timings=tuple(job.timings),
     )
@@ -440,7 +443,8 @@ def _rollback(job: Job) -> Outcome:
     smoke_request = _smoke_request_of_previous(job, before)
     plan = job.rules.plan_rollback(job.request, before, smoke_request)
     if job.request.dry_run:
-        return replace(_outcome_of_service(job.request, Status.PLANNED, before.service), plan=plan.describe())
+        outcome = _outcome_of_service(job.request, Status.PLANNED, before.service)
+        return replace(outcome, plan=plan.describe(), notes=plan.notes)
     return replace(job.outcome(plan, job.execute(plan), before), smoke_request=smoke_request)
 
 

@@ -72,11 +72,14 @@ class CreateService:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartDeployment:
-    """Stage the files and start the deployment where no user's request reaches it."""
+    """Stage the files and start the deployment where no user's request reaches it; with `is_service` it is the service itself."""
 
     spec: DeploymentSpec
+    is_service: bool = False
 
     def describe(self) -> str:
+        if self.is_service:
+            return f'create service "{self.spec.service_name}" with deployment "{self.spec.deployment_name}"'
         return f'start deployment "{self.spec.deployment_name}" of service "{self.spec.service_name}", without traffic'
 
 
@@ -209,8 +212,12 @@ class DeleteService:
     service_name: str
     only_if_empty: bool = False
     """Leave it where a deployment is in it: another run's, that came while this one was at work."""
+    loses: str = ""
+    """Of a service that is deleted to be made anew: what is gone with it and how to get it back, told if nothing serves in the end."""
 
     def describe(self) -> str:
+        if self.loses:
+            return f'delete service "{self.service_name}", to make it anew'
         if self.only_if_empty:
             return f'delete service "{self.service_name}" if no deployment is in it'
         return f'stop and delete service "{self.service_name}" with its deployments'

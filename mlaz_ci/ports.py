@@ -194,7 +194,18 @@ class InPlace(Protocol):
         ...
 
     def restore(self, service_name: str, deployment_name: str) -> None:
-        """Begin to put back what the service served before; returns before it is healthy."""
+        """Begin to put back what the service served before, also where it made way; returns before it is healthy.
+
+        Raises NothingToRollBackTo where Azure does not tell enough of it.
+        """
+        ...
+
+
+class Recreating(Protocol):
+    """What a serving side has besides whose services cannot be changed in all that they are (v1's web services)."""
+
+    def make_way(self, service_name: str) -> None:
+        """Delete the service to make it anew, and keep in this process what it takes for `restore` to put it back."""
         ...
 
 

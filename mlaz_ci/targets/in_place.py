@@ -69,15 +69,15 @@ def plan_deploy(
         raise _recreate_not_allowed(service, differences)
     steps = _prepare(spec)
     if service and not is_update:
-        steps.append(DeleteService(service_name=service.name))
-    steps.append(UpdateDeployment(spec=spec) if is_update else StartDeployment(spec=spec))
+        steps.append(DeleteService(service_name=service.name, loses=_loses(service, live) if live else ""))
+    steps.append(UpdateDeployment(spec=spec) if is_update else StartDeployment(spec=spec, is_service=True))
     steps += until_verified(request, spec.service_name, spec.deployment_name, spec.spec_hash, smoke_request)
     can_restore = bool(live and live.can_be_restored)
     notes = [_VERIFIED_LATE] if is_update else [note for note in notes_when_new if note]
     if is_update and not can_restore:
         notes.append(_NOT_RESTORABLE)
     if live and differences:
-        notes.append(_recreated(differences))
+        notes.append(_recreated(differences, can_restore=can_restore))
     undo: tuple[Step, ...] = ()
     if request.on_failure is OnFailure.ROLLBACK:
         undo = _undo(spec, live.name if live and can_restore else None, is_update=is_update)
@@ -150,19 +150,34 @@ def _recreate_not_allowed(service: ServiceFacts, differences: tuple[str, ...]) -
     )
 
 
-def _recreated(differences: tuple[str, ...]) -> str:
+def _recreated(differences: tuple[str, ...], *, can_restore: bool) -> str:
+    end = (
+        "If the new one fails, the old one is made anew as it was, with its keys and at another address."
+        if can_restore
+        else "If the new one fails, the old one is lost: Azure does not tell enough of it to make it anew."
+    )
     return (
         f"The service is deleted and created anew, because {'; '.join(differences)}: its URL, IP address and keys change, "
-        "it serves nobody meanwhile, and what it served is not put back if the new one fails."
+        f"and it serves nobody meanwhile. {end}"
+    )
+
+
+def _loses(service: ServiceFacts, live: DeploymentFacts) -> str:
+    had = ", ".join(f"{name}: {value}" for name, value in service.settings.items() if name != "dns_name_label")
+    where = f" at {service.scoring_uri}" if service.scoring_uri else ""
+    named = f"`model-uri: models:/{live.model_label}`" if live.model_version else "the model that it served"
+    return (
+        f'Service "{service.name}" is gone: it was deleted to be made anew. It served {live.model_label or "a model"}{where}. '
+        f"To have it back, deploy {named}{f' with what it had ({had})' if had else ''}; its address and its keys will be new."
     )
 
 
 def _undo(spec: DeploymentSpec, restorable: str | None, *, is_update: bool) -> tuple[Step, ...]:
-    if not is_update:
-        return (DeleteService(service_name=spec.service_name),)
+    made: tuple[Step, ...] = () if is_update else (DeleteService(service_name=spec.service_name),)
     if restorable is None:
-        return ()
+        return made
     return (
+        *made,
         RestoreDeployment(service_name=spec.service_name, deployment_name=restorable),
         AwaitHealthy(service_name=spec.service_name, deployment_name=restorable),
     )

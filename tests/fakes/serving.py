@@ -181,6 +181,9 @@ class FakeAzure(FakeServing):
         self.specs[spec.deployment_name] = spec
         self.live, self.previous = spec.deployment_name, self.live
 
+    def make_way(self, service_name: str) -> None:
+        self.delete(service_name)
+
     def restore(self, service_name: str, deployment_name: str) -> None:
         self._called("restore", deployment_name)
         self.live = deployment_name

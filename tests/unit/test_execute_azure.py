@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlaz_ci.errors import Conflict, ServiceFailed, ServiceStartFailed
+from mlaz_ci.errors import Conflict, DeployTimedOut, ServiceBusy, ServiceFailed, ServiceStartFailed
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     AzureShape,
@@ -44,6 +44,7 @@ class Scene:
             models_folder=folder,
             registry=self.side,
             in_place=self.side,
+            recreating=self.side,
             endpoints=self.side,
             clusters=self.side,
         )
@@ -87,6 +88,28 @@ def test_carry_out__changed_in_place_and_failed__puts_back_what_served(scene: Sc
         scene.execution.carry_out(scene.plan(aci, "g2"))
     assert scene.side.calls[-2:] == ["update g2", "restore g1"]
     assert [each.what for each in scene.execution.mutations][-2:] == ["updated", "put back"]
+
+
+def test_carry_out__out_of_time__what_is_put_back_is_waited_for_all_the_same(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1"))
+    scene.side.live = "g1"
+    scene.side.states = [Observation(state=ServiceState.UPDATING)] * 200 + [Observation(state=ServiceState.HEALTHY)]
+    with pytest.raises(DeployTimedOut):
+        scene.execution.carry_out(scene.plan(aci, "g2"))
+    assert scene.side.states == [Observation(state=ServiceState.HEALTHY)]
+    assert scene.execution.left_behind == []
+
+
+def test_carry_out__what_is_busy_cannot_be_put_back__says_what_does_it_later(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1"))
+    scene.side.live = "g1"
+    scene.side.failing["restore"] = ServiceBusy("It is being changed.")
+    scene.side.states = [Observation(state=ServiceState.UPDATING)]
+    with pytest.raises(DeployTimedOut):
+        scene.execution.carry_out(scene.plan(aci, "g2"))
+    assert scene.execution.left_behind[0].endswith(
+        "It is being changed. Once Azure is through with it, `command: rollback` does."
+    )
 
 
 def test_carry_out__failed_before_the_service_was_touched__puts_nothing_back(tmp_path: Path) -> None:

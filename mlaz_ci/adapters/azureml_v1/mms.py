@@ -38,6 +38,10 @@ class ModelManagement:
     def service_names(self) -> Sequence[str]:
         return [str(each.get("name")) for each in self._pages("/services?count=255", doing="list the services")]
 
+    def create_service(self, body: Payload, *, doing: str) -> str | None:
+        """The id of the operation that makes it. Raises EffectUnknown where the answer was lost: whoever calls looks first."""
+        return operation_id(self._ask("POST", "/services", doing=doing, body=dict(body)))
+
     def patch_service(self, name: str, operations: Sequence[Payload], *, doing: str) -> str | None:
         """The id of the operation that was begun; None where the change is through already."""
         answer = self._ask(

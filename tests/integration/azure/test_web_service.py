@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,10 @@ def test_deploy__keys_from_the_section__are_set_and_never_shown(scene: Scene) ->
     assert scene.deploy(shape=changed).status is Status.HEALTHY
     assert service.keys["primaryKey"] == "another-key-of-many"
     assert "key-of-many" not in scene.platform.text
+    # Keys are the service's, not a deployment's: a rollback needs no copy of them, and there is none.
+    assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
+    assert service.keys["primaryKey"] == "another-key-of-many"
+    assert not [name for name, value in scene.payload.items() if name != "keys" and "key-of-many" in json.dumps(value)]
     assert [title for _, title, _ in scene.platform.annotations].count("key-in-clear") == 2
 
 

@@ -51,7 +51,7 @@ def test_plan_deploy__nothing_there__registers_by_reference_creates_and_verifies
             'at once: register the model file:///models/churn as "churn" (by reference; no byte of it passes through here), unless it is there; '
             f"build the environment {samples.lock().hash} (Python 3.11), unless it is there"
         ),
-        'start deployment "g1" of service "churn", without traffic',
+        'create service "churn" with deployment "g1"',
         'wait until deployment "g1" is healthy',
         'smoke-test deployment "g1" with the model\'s input example (required)',
     ]
@@ -95,7 +95,7 @@ def test_plan_deploy__service_that_never_served__is_made_anew() -> None:
     plan = aci.plan_deploy(samples.request(), SPEC, Snapshot(service=there), SMOKE)
     assert described(plan.steps)[1:3] == [
         'stop and delete service "churn" with its deployments',
-        'start deployment "g1" of service "churn", without traffic',
+        'create service "churn" with deployment "g1"',
     ]
 
 
@@ -177,11 +177,19 @@ def test_plan_deploy__what_azure_never_changes__is_refused_with_what_would_chang
     )
     plan = aci.plan_deploy(samples.request(allow_recreate=True), wanted, Snapshot(service=there), SMOKE)
     assert described(plan.steps)[1:3] == [
-        'stop and delete service "churn" with its deployments',
-        'start deployment "g2" of service "churn", without traffic',
+        'delete service "churn", to make it anew',
+        'create service "churn" with deployment "g2"',
     ]
     assert "its URL, IP address and keys change" in plan.notes[-1]
+    assert described(plan.undo) == [
+        'stop and delete service "churn" with its deployments',
+        'put deployment "g1" of service "churn" back in place',
+        'wait until deployment "g1" is healthy',
+    ]
+    unknown = replace(there, deployments=(replace(SERVING, can_be_restored=False),))
+    plan = aci.plan_deploy(samples.request(allow_recreate=True), wanted, Snapshot(service=unknown), SMOKE)
     assert described(plan.undo) == ['stop and delete service "churn" with its deployments']
+    assert "the old one is lost" in plan.notes[-1]
 
 
 def test_plan_deploy__of_another_target_by_the_same_name__is_refused() -> None:
