@@ -370,7 +370,9 @@ class Execution:
             registered = _known(self.ports.registry).register(
                 step.model, tags=step.tags, folder=folder, progress=progress
             )
-        if registered.version != step.model.version:
+        if registered.was_registered:
+            self.notes.append(f"The model was registered before, as {registered.label}; that version is reused.")
+        elif registered.version != step.model.version:
             self._record("registered", registered.label, changes_service=False)
         self.registered = registered
 

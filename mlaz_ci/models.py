@@ -245,6 +245,8 @@ class ModelRef:
     lock_text: str | None = None
     is_in_workspace: bool = False
     """Its bytes lie in the Azure workspace that serves it, and `version` is of that workspace's registry: it is registered by reference."""
+    was_registered: bool = False
+    """Of a model that `register` gave back: its version was there before, and is reused."""
 
     @property
     def label(self) -> str:

@@ -126,7 +126,7 @@ class ModelRegistry(Protocol):
     def register(
         self, model: ModelRef, *, tags: Mapping[str, str], folder: Path | None, progress: Progress
     ) -> ModelRef:
-        """The same model with its registered name and version; reused where that model is registered already.
+        """The same model with its registered name and version; reused (`was_registered`) where that model is registered already.
 
         `folder` holds the model's bytes where they are to be uploaded. Never leaves a registered model without a version.
         Raises AzureFailed, RoleMissing, …

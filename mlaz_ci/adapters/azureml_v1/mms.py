@@ -118,6 +118,12 @@ class ModelManagement:
         """Raises EffectUnknown where the answer was lost: whoever calls looks for the model first."""
         return self._ask("POST", "/models", doing=f'register the model "{body["name"]}"', body=body).object
 
+    def tag_model(self, identifier: str, tags: Mapping[str, str]) -> None:
+        doing = f'tag the model "{identifier}"'
+        changes = [{"op": "replace", "path": "/kvTags", "value": dict(tags)}]
+        below = f"/models/{quote(identifier, safe='')}"
+        self._ask("PATCH", below, doing=doing, body=changes, headers=_JSON_PATCH, repeatable=True)
+
     def delete_model(self, identifier: str) -> Answer:
         doing = f'delete the model "{identifier}"'
         return self._ask("DELETE", f"/models/{quote(identifier, safe='')}", doing=doing, allowed={404, 412})

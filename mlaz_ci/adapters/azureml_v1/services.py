@@ -57,7 +57,7 @@ class WebServices:
         self._mms = ModelManagement(door)
         self._sdk = Sdk(door, authentication)
         artifacts = Artifacts(door, platform)
-        self._registry = Registry(self._mms, artifacts)
+        self._registry = Registry(self._mms, artifacts, platform)
         self._environments = Environments(door, self._sdk, clock)
         self._following = Following(door, self._mms, platform)
         self._caller = Caller(self._mms, clock, platform)

@@ -260,6 +260,31 @@ def test_deploy__same_run_again__is_registered_once(scene: Scene) -> None:
     outcome = scene.deploy()
     assert (outcome.model_version, versions_of(scene)) == ("1", ["1"])
     assert scene.cloud.trace.find(method="POST", path=r"/models$") == []
+    assert [each.what for each in outcome.mutations] == ["created"]
+    assert "The model was registered before, as churn/1; that version is reused." in outcome.notes
+
+
+def test_deploy__other_tags_of_the_user__land_on_service_and_reused_model_beside_those_of_others(scene: Scene) -> None:
+    scene.deploy()
+    scene.run(Command.CLEANUP)
+    container = registry.get(scene.cloud, scene.cloud.state(workspaces.Workspaces).default, "churn")
+    assert container
+    tags = container.versions["1"].properties["tags"]
+    tags["approved-by"] = "risk"
+    scene.deploy(tags={"team": "retention", "tier": "gold"})
+    told = container.versions["1"].properties["tags"]
+    assert (told["team"], told["tier"], told["approved-by"]) == ("retention", "gold", "risk")
+    assert (scene.payload["kvTags"]["team"], scene.payload["kvTags"]["tier"]) == ("retention", "gold")
+
+
+def test_deploy__model_that_others_registered__is_reused_and_left_as_it_is(scene: Scene) -> None:
+    scene.deploy(owner="somebody-else")
+    scene.run(Command.CLEANUP, owner="somebody-else")
+    scene.cloud.trace.clear()
+    outcome = scene.deploy(tags={"team": "retention"})
+    assert (outcome.model_version, versions_of(scene)) == ("1", ["1"])
+    assert scene.cloud.trace.find(method="PATCH", path=r"/models/") == []
+    assert any("registered by others" in line for line in scene.platform.lines)
 
 
 def test_deploy__model_says_where_it_came_from(scene: Scene) -> None:
@@ -307,7 +332,7 @@ def test_deploy__keys_from_the_section__are_set_and_never_shown(scene: Scene) ->
     assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
     assert service.keys["primaryKey"] == "another-key-of-many"
     assert not [name for name, value in scene.payload.items() if name != "keys" and "key-of-many" in json.dumps(value)]
-    assert [title for _, title, _ in scene.platform.annotations].count("key-in-clear") == 2
+    assert [title for _, title, _ in scene.platform.annotations].count("key-in-clear") == 3
 
 
 def test_invoke__of_a_service_with_keys__uses_the_key_and_tells_it_to_nobody(scene: Scene, tmp_path: Path) -> None:
