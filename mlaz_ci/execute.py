@@ -141,6 +141,10 @@ class Execution:
                 self.has_committed = self.has_shifted and not to_verify
                 self._carry_out_step(step)
         except BaseException as error:
+            if isinstance(error, SmokeTestFailed) and plan.serves_at_once:
+                error.remedy_text = (
+                    "Read the answer above; whoever called the service meanwhile was answered by this deployment too."
+                )
             if isinstance(error, NotReachable) and plan.keeps_unreachable:
                 self.left_behind.append(
                     f'Deployment "{plan.deployment_name}" is healthy and was kept without traffic: it could not be reached from here.'
@@ -178,17 +182,17 @@ class Execution:
                 later = " Once Azure is through with it, `command: rollback` does." if error.retryable else ""
                 self.left_behind.append(f"Could not {step.describe()}: {error.what}{later}")
         restored = [each for each in plan.undo if isinstance(each, RestoreDeployment)]
-        if self.lost and is_whole and restored:
+        if is_whole and restored:
+            self.left_behind.append(self._restored(restored[0]))
             self.lost.clear()
-            self._tell_restored(restored[0])
 
-    def _tell_restored(self, step: RestoreDeployment) -> None:
-        """A service that was made anew may answer elsewhere."""
+    def _restored(self, step: RestoreDeployment) -> str:
+        if not self.lost:
+            return f'Service "{step.service_name}" serves deployment "{step.deployment_name}" again, as before.'
+        # One that was made anew may answer elsewhere.
         service = self.ports.serving.snapshot(step.service_name).service
         uri = service.scoring_uri if service else None
-        self.left_behind.append(
-            f'Service "{step.service_name}" was made anew as it was, with deployment "{step.deployment_name}"; it answers at {uri}.'
-        )
+        return f'Service "{step.service_name}" was made anew as it was, with deployment "{step.deployment_name}"; it answers at {uri}.'
 
     def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
         """A service that another run has put its own deployment in since is not ours alone to delete."""

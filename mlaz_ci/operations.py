@@ -109,7 +109,7 @@ class Job:
     def resolve_and_check(self) -> tuple[ModelRef, Lock]:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
-        self.find(self.rules.findings)
+        self.find(self.rules.findings(self.request.shape))
         self.inspect()
         with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
@@ -162,7 +162,12 @@ class Job:
             is_kept = self.execution.mutations and not self.execution.has_shifted and not plan.undo
             if is_kept and self.request.on_failure is OnFailure.KEEP and plan.deployment_name:
                 name = f"{self.request.service_name}/{plan.deployment_name}"
-                self.execution.left_behind.append(f"{name} was kept without traffic (`on-failure: keep`).")
+                how = (
+                    "(`on-failure: keep`): it is all that the service's callers reach"
+                    if plan.serves_at_once
+                    else "without traffic (`on-failure: keep`)"
+                )
+                self.execution.left_behind.append(f"{name} was kept {how}.")
             raise
         return self.execution
 

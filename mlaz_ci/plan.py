@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
 
@@ -296,12 +297,26 @@ class Plan:
     keeps_unreachable: bool = False
     """A healthy deployment that cannot be reached from here is not a wrong one: it is left, without traffic, and no undo runs."""
 
+    @property
+    def serves_at_once(self) -> bool:
+        """Whether users are answered by the new deployment before it is verified."""
+        changes = UpdateDeployment | RestoreDeployment
+        return any(
+            isinstance(step, changes) or (isinstance(step, StartDeployment) and step.is_service) for step in self.steps
+        )
+
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in self.steps)
+
+
+_NOT_AWAITED: Final = "It is neither waited for nor verified here: `command: status` with `wait: true` does both."
 
 
 def begun(plan: Plan) -> Plan:
     """The plan as far as it goes without waiting: up to the last step that starts or changes a deployment."""
     starts = StartDeployment | UpdateDeployment | RestartDeployment | RestoreDeployment
     last = max((at for at, step in enumerate(plan.steps) if isinstance(step, starts)), default=None)
-    return plan if last is None else replace(plan, steps=plan.steps[: last + 1], done=Status.CREATING)
+    if last is None:
+        return plan
+    notes = (*plan.notes, _NOT_AWAITED)
+    return replace(plan, steps=plan.steps[: last + 1], done=Status.CREATING, notes=notes)

@@ -34,8 +34,9 @@ class TargetRules(Protocol):
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""
         ...
 
-    findings: tuple[Finding, ...]
-    """What there is to say of every deploy to this target."""
+    def findings(self, shape: Shape) -> tuple[Finding, ...]:
+        """What there is to say of every deploy to this target."""
+        ...
 
     def check_service_name(self, name: str) -> None:
         """Raises InvalidInput with the rule and a name that would do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlaz_ci.errors import InapplicableInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import in_place
 from mlaz_ci.targets.finishing import finish_in_place
@@ -16,14 +16,13 @@ from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
-from mlaz_ci.targets.retired import retirement, successor_note
+from mlaz_ci.targets.retired import retirement, what_managed_changes
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import ACI
 from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
 plan_finish = finish_in_place
-findings: tuple[Finding, ...] = (retirement("aci", "managed"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "compute": _INAPPLICABLE,
@@ -39,6 +38,11 @@ _AUTH = (AuthMode.KEY, AuthMode.NONE)
 
 def input_uses() -> Mapping[str, str]:
     return _USES
+
+
+def findings(shape: Shape) -> tuple[Finding, ...]:
+    """Once: that it is retired, the way out, and what that way changes."""
+    return (retirement(Target.ACI, Target.MANAGED, what_managed_changes(shape)),)
 
 
 def shape(given: Given) -> AzureShape:
@@ -72,5 +76,5 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
         smoke_request,
         target=Target.ACI,
         fixed=fixed_settings(ACI, shape),
-        notes_when_new=(openness_note(shape.auth, is_open_by_default=True), successor_note(shape)),
+        notes_when_new=(openness_note(shape.auth, is_open_by_default=True),),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlaz_ci.errors import InapplicableInput, InvalidConfigFile, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import in_place
 from mlaz_ci.targets.clusters import checked_cluster
@@ -18,14 +18,13 @@ from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
-from mlaz_ci.targets.retired import retirement
+from mlaz_ci.targets.retired import retirement, what_kubernetes_changes
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import AKS
 from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
 plan_finish = finish_in_place
-findings: tuple[Finding, ...] = (retirement("aks", "kubernetes"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "instance-type": _INAPPLICABLE,
@@ -39,6 +38,11 @@ _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.NONE)
 
 def input_uses() -> Mapping[str, str]:
     return _USES
+
+
+def findings(shape: Shape) -> tuple[Finding, ...]:
+    """Once: that it is retired, the way out, and what that way changes."""
+    return (retirement(Target.AKS, Target.KUBERNETES, what_kubernetes_changes(shape)),)
 
 
 def shape(given: Given) -> AzureShape:

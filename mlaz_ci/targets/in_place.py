@@ -36,6 +36,9 @@ from mlaz_ci.plan import (
 from mlaz_ci.targets.pieces import also_delete, check_owner, done_status, until_verified
 
 _VERIFIED_LATE = "A service of this kind changes in place: the new model answers users before it can be smoke-tested."
+_PUT_BACK_UNSEEN = (
+    "A service of this kind changes in place: what is put back answers users before it can be smoke-tested."
+)
 _NOT_RESTORABLE = (
     "What the service serves now was not deployed by this action, and Azure does not tell enough of it to put it back: "
     "if the new deployment fails, the old one is lost."
@@ -207,7 +210,7 @@ def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
         steps=tuple(steps),
         done=Status.ROLLED_BACK if done is Status.HEALTHY else done,
         deployment_name=previous.name,
-        notes=(_VERIFIED_LATE,),
+        notes=(_PUT_BACK_UNSEEN,),
     )
 
 

@@ -97,7 +97,7 @@ def test_carry_out__out_of_time__what_is_put_back_is_waited_for_all_the_same(sce
     with pytest.raises(DeployTimedOut):
         scene.execution.carry_out(scene.plan(aci, "g2"))
     assert scene.side.states == [Observation(state=ServiceState.HEALTHY)]
-    assert scene.execution.left_behind == []
+    assert scene.execution.left_behind == ['Service "churn" serves deployment "g1" again, as before.']
 
 
 def test_carry_out__what_is_busy_cannot_be_put_back__says_what_does_it_later(scene: Scene) -> None:

@@ -157,6 +157,18 @@ def test_deploy__on_failure_keep__leaves_the_failed_service(scene: Scene) -> Non
     with pytest.raises(ServiceFailed):
         scene.deploy(on_failure=OnFailure.KEEP)
     assert scene.run(Command.STATUS).status is Status.FAILED
+    scene.run(Command.CLEANUP)
+    scene.cloud.faults.add(BROKEN_ANSWER, host=SCORING_HOST, times=1)
+    with pytest.raises(SmokeTestFailed) as raised:
+        scene.deploy(on_failure=OnFailure.KEEP)
+    assert "traffic stays" not in raised.value.remedy_text
+    assert scene.last
+    left = scene.last.failure_of(raised.value).left_behind
+    assert left == (f"{SERVICE}/g1 was kept (`on-failure: keep`): it is all that the service's callers reach.",)
+    mms_errors.provoke(scene.cloud, "aci-crashloop", service=SERVICE)
+    scene.run(Command.CLEANUP)
+    with pytest.raises(ServiceFailed):
+        scene.deploy(on_failure=OnFailure.KEEP)
     # What never served is made anew by the next deploy.
     assert scene.deploy().status is Status.HEALTHY
 

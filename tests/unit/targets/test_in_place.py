@@ -59,8 +59,36 @@ def test_plan_deploy__nothing_there__registers_by_reference_creates_and_verifies
     assert plan.done is Status.HEALTHY
     assert plan.notes == (
         "The service asks its callers for no key (Azure's default here; `auth: key` changes it): whoever knows its address can call it.",
-        "`target: managed` runs on a Standard_DS1_v2 for 1 cores and 0.5 GB and asks its callers for a key, which this service does not.",
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (
+            AzureShape(cpu_cores=1.0),
+            "For 1 core and 0.5 GB it runs on a Standard_DS1_v2. It asks its callers for a key, which this service does not.",
+        ),
+        (AzureShape(memory_gb=4.0, auth=AuthMode.KEY), "For 0.1 cores and 4 GB it runs on a Standard_DS2_v2."),
+        (
+            AzureShape(cpu_cores=500.0, auth=AuthMode.KEY),
+            "For 500 cores and 0.5 GB it needs an `instance-type`, a VM size.",
+        ),
+    ],
+    ids=["open", "keyed", "too-large"],
+)
+def test_findings__of_aci__tell_the_one_word_and_what_changes_with_it(shape: AzureShape, told: str) -> None:
+    [finding] = aci.findings(shape)
+    assert finding.remedy == (
+        "One word moves it: `target: managed`. Inputs, bodies, answers and the callers' Authorization header stay; "
+        f"the URL and the keys change. {told}"
+    )
+
+
+def test_findings__of_aks__tell_what_the_cluster_needs() -> None:
+    [finding] = aks.findings(AzureShape(compute="k8s"))
+    assert finding.remedy.startswith("One word moves it: `target: kubernetes`.")
+    assert finding.remedy.endswith("is attached as Kubernetes under a name of its own.")
 
 
 def test_plan_deploy__model_of_another_store__is_fetched_and_uploaded() -> None:
