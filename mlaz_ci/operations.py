@@ -109,7 +109,7 @@ class Job:
     def resolve_and_check(self) -> tuple[ModelRef, Lock]:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
-        self.find(self.rules.findings(self.request.shape))
+        self.find(self.rules.findings(self.request))
         self.inspect()
         with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)

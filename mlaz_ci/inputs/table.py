@@ -305,7 +305,7 @@ _ROWS: Final = (
     Input(
         name="strategy",
         group=Group.SHAPE,
-        says="How a new deployment takes the place of the old one on Azure.",
+        says="How a new deployment takes the place of the old one on Azure. Services on `aci` and `aks` change in place, or are made anew (`recreate`); they refuse `canary`.",
         kind=Kind.CHOICE,
         values=Strategy,
         default="replace",

@@ -34,8 +34,8 @@ class TargetRules(Protocol):
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""
         ...
 
-    def findings(self, shape: Shape) -> tuple[Finding, ...]:
-        """What there is to say of every deploy to this target."""
+    def findings(self, request: Request) -> tuple[Finding, ...]:
+        """What there is to say of every deploy to this target. Raises InapplicableInput for what leaving out would turn into its opposite."""
         ...
 
     def check_service_name(self, name: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlaz_ci.errors import InapplicableInput, InvalidConfigFile, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import in_place
 from mlaz_ci.targets.clusters import checked_cluster
@@ -21,7 +21,7 @@ from mlaz_ci.targets.pieces import plan_reject as plan_reject
 from mlaz_ci.targets.retired import retirement, what_kubernetes_changes
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import AKS
-from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
+from mlaz_ci.targets.v1_shape import auth_of, check_strategy, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
 plan_finish = finish_in_place
@@ -29,7 +29,6 @@ _INAPPLICABLE = "inapplicable"
 _USES = {
     "instance-type": _INAPPLICABLE,
     "location": _INAPPLICABLE,
-    "strategy": _INAPPLICABLE,
     "canary-percent": _INAPPLICABLE,
     "keep-previous": _INAPPLICABLE,
 }
@@ -40,9 +39,10 @@ def input_uses() -> Mapping[str, str]:
     return _USES
 
 
-def findings(shape: Shape) -> tuple[Finding, ...]:
-    """Once: that it is retired, the way out, and what that way changes."""
-    return (retirement(Target.AKS, Target.KUBERNETES, what_kubernetes_changes(shape)),)
+def findings(request: Request) -> tuple[Finding, ...]:
+    """Once: that it is retired, the way out, and what that way changes. Raises InapplicableInput."""
+    check_strategy(request, successor=Target.KUBERNETES)
+    return (retirement(Target.AKS, Target.KUBERNETES, what_kubernetes_changes(request.shape)),)
 
 
 def shape(given: Given) -> AzureShape:

@@ -17,6 +17,7 @@ from mlaz_ci.models import (
     ServiceState,
     Snapshot,
     Status,
+    Strategy,
     Target,
 )
 from mlaz_ci.plan import (
@@ -66,6 +67,8 @@ def plan_deploy(
         return _plan_for_same(request, spec, service, same, smoke_request)
     live = service.deployment(service.live) if service else None
     differences = _differences(service, target, fixed) if service else ()
+    if service and request.strategy is Strategy.RECREATE:
+        differences += ("`strategy: recreate` was asked for",)
     # What failed before it ever served is made anew: there is nothing in it to keep.
     is_update = service is not None and live is not None and not differences
     if live and service and differences and not request.allow_recreate:

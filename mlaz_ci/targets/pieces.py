@@ -11,7 +11,6 @@ from mlaz_ci.models import (
     Request,
     ScoreRequest,
     ServiceFacts,
-    Shape,
     SmokeTest,
     Snapshot,
     Status,
@@ -26,7 +25,7 @@ def check_owner(request: Request, service: ServiceFacts) -> None:
     raise NotOurs(f'Service "{service.name}" belongs to {service.owner or "nobody we know"}, not to {request.owner}.')
 
 
-def findings(shape: Shape) -> tuple[Finding, ...]:  # noqa: ARG001 - whatever it is
+def findings(request: Request) -> tuple[Finding, ...]:  # noqa: ARG001 - whatever it is
     """Of targets that nothing is to be said of."""
     return ()
 

@@ -87,7 +87,7 @@ class AksClusters:
             if state in _ENDED_BADLY:
                 raise _failure(name, state, properties.get("provisioningErrors"))
             now_s = self._clock.now_s()
-            progress.update((now_s - began_s) / 60, _USUAL_S / 60, "minutes")
+            progress.update(round((now_s - began_s) / 60), round(_USUAL_S / 60), "minutes")
             if now_s >= deadline_s:
                 raise DeployTimedOut(
                     f'The cluster "{name}" was not ready in {(now_s - began_s) / 60:.0f} minutes; Azure says {state}.',

@@ -25,9 +25,10 @@ from mlaz_ci.models import (
     SmokeTest,
     Snapshot,
     Status,
+    Strategy,
     Target,
 )
-from mlaz_ci.targets import aci, aks, managed
+from mlaz_ci.targets import TargetRules, aci, aks, managed
 from tests import samples
 
 SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
@@ -78,15 +79,38 @@ def test_plan_deploy__nothing_there__registers_by_reference_creates_and_verifies
     ids=["open", "keyed", "too-large"],
 )
 def test_findings__of_aci__tell_the_one_word_and_what_changes_with_it(shape: AzureShape, told: str) -> None:
-    [finding] = aci.findings(shape)
+    [finding] = aci.findings(samples.request(shape=shape))
     assert finding.remedy == (
         "One word moves it: `target: managed`. Inputs, bodies, answers and the callers' Authorization header stay; "
         f"the URL and the keys change. {told}"
     )
 
 
+@pytest.mark.parametrize(("rules", "target", "successor"), [(aci, "aci", "managed"), (aks, "aks", "kubernetes")])
+def test_findings__canary_where_there_are_none__is_refused_and_not_made_a_replacement(
+    rules: TargetRules, target: str, successor: str
+) -> None:
+    request = samples.request(target=Target(target), shape=AzureShape(), strategy=Strategy.CANARY)
+    with pytest.raises(InapplicableInput, match="all callers would get the new model at once") as raised:
+        rules.findings(request)
+    assert f"`target: {successor}` has canaries" in raised.value.remedy_text
+
+
+def test_plan_deploy__recreate_asked_for__needs_consent_and_makes_it_anew() -> None:
+    there = Snapshot(service=service(live="g1", deployments=(SERVING,)))
+    wanted = replace(SPEC, deployment_name="g2")
+    with pytest.raises(RecreateNotAllowed, match="`strategy: recreate` was asked for"):
+        aci.plan_deploy(samples.request(strategy=Strategy.RECREATE), wanted, there, SMOKE)
+    request = samples.request(strategy=Strategy.RECREATE, allow_recreate=True)
+    plan = aci.plan_deploy(request, wanted, there, SMOKE)
+    assert described(plan.steps)[1:3] == [
+        'delete service "churn", to make it anew',
+        'create service "churn" with deployment "g2"',
+    ]
+
+
 def test_findings__of_aks__tell_what_the_cluster_needs() -> None:
-    [finding] = aks.findings(AzureShape(compute="k8s"))
+    [finding] = aks.findings(samples.request(shape=AzureShape(compute="k8s")))
     assert finding.remedy.startswith("One word moves it: `target: kubernetes`.")
     assert finding.remedy.endswith("is attached as Kubernetes under a name of its own.")
 
