@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TypeVar, assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
-from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, ServiceBusy, ServiceStartFailed, SmokeTestFailed
+from mlaz_ci.errors import (
+    DeployTimedOut,
+    ExitCode,
+    MlazError,
+    NotReachable,
+    ServiceBusy,
+    ServiceStartFailed,
+    SmokeTestFailed,
+)
 from mlaz_ci.models import (
     DeploymentSpec,
     Lock,
@@ -63,13 +71,22 @@ from mlaz_ci.ports import (
     Platform,
     Premises,
     Progress,
+    Recreating,
     Room,
     Serving,
 )
 
 _LOG_TAIL_LINES = 200
 _SHOWN_BODY_CHARS = 2000
+_UNDO_S = 600.0
+# Who answers so did nothing.
+_REFUSALS = frozenset({ExitCode.AUTHENTICATION, ExitCode.NOT_FOUND, ExitCode.CONFLICT})
 _PortT = TypeVar("_PortT")
+
+
+@dataclass(slots=True)
+class _Removal:
+    was_there: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +100,7 @@ class Ports:
     models_folder: Path
     registry: ModelRegistry | None = None
     in_place: InPlace | None = None
+    recreating: Recreating | None = None
     endpoints: Endpoints | None = None
     clusters: Clusters | None = None
     premises: Premises | None = None
@@ -105,6 +123,8 @@ class Execution:
     is_unverified: bool = False
     has_changed: bool = False
     has_shifted: bool = False
+    lost: list[str] = field(default_factory=list)
+    """What made way for something else, in sentences, as long as nothing serves in its place."""
     has_committed: bool = False
     """The traffic is with what was verified: what fails from here on, the end of the old, takes nothing back."""
     registered: ModelRef | None = None
@@ -112,30 +132,67 @@ class Execution:
 
     def carry_out(self, plan: Plan) -> None:
         """Every step in order; when one fails, the plan's undo, and the failure is raised again."""
+        if plan.carries_on:
+            self._carry_out_each(plan.steps)
+            return
         try:
             for number, step in enumerate(plan.steps):
                 to_verify = any(isinstance(each, Verify) for each in plan.steps[number:])
                 self.has_committed = self.has_shifted and not to_verify
                 self._carry_out_step(step)
         except BaseException as error:
+            if isinstance(error, SmokeTestFailed) and plan.serves_at_once:
+                error.remedy_text = (
+                    "Read the answer above; whoever called the service meanwhile was answered by this deployment too."
+                )
             if isinstance(error, NotReachable) and plan.keeps_unreachable:
                 self.left_behind.append(
                     f'Deployment "{plan.deployment_name}" is healthy and was kept without traffic: it could not be reached from here.'
                 )
             else:
                 self._undo(plan)
+            self.left_behind += self.lost
             raise
+
+    def _carry_out_each(self, steps: Sequence[Step]) -> None:
+        """All of them, whatever fails; then the first failure, with what it and the others left."""
+        first: MlazError | None = None
+        for step in steps:
+            try:
+                self._carry_out_step(step)
+            except MlazError as error:
+                self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+                first = first or error
+        if first is not None:
+            raise first
 
     def _undo(self, plan: Plan) -> None:
         """Take back what this run began. A failure here is told and never hides the first one."""
         if not self.has_changed or self.has_committed:
             return
+        # What is put back is waited for at the deadline too.
+        self.deadline_s = max(self.deadline_s, self.ports.clock.now_s() + _UNDO_S)
+        is_whole = True
         for step in plan.undo:
             try:
                 for each in self._own_part(step, plan.deployment_name):
                     self._carry_out_step(each)
             except MlazError as error:
-                self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+                is_whole = False
+                later = " Once Azure is through with it, `command: rollback` does." if error.retryable else ""
+                self.left_behind.append(f"Could not {step.describe()}: {error.what}{later}")
+        restored = [each for each in plan.undo if isinstance(each, RestoreDeployment)]
+        if is_whole and restored:
+            self.left_behind.append(self._restored(restored[0]))
+            self.lost.clear()
+
+    def _restored(self, step: RestoreDeployment) -> str:
+        if not self.lost:
+            return f'Service "{step.service_name}" serves deployment "{step.deployment_name}" again, as before.'
+        # One that was made anew may answer elsewhere.
+        service = self.ports.serving.snapshot(step.service_name).service
+        uri = service.scoring_uri if service else None
+        return f'Service "{step.service_name}" was made anew as it was, with deployment "{step.deployment_name}"; it answers at {uri}.'
 
     def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
         """A service that another run has put its own deployment in since is not ours alone to delete."""
@@ -212,21 +269,25 @@ class Execution:
             case EnsureCluster():
                 with self._phase("ensure the cluster") as progress:
                     made = _known(self.ports.clusters).ensure_cluster(
-                        step.cluster, progress, deadline_s=self.deadline_s
+                        step.cluster, progress, tags=step.tags, deadline_s=self.deadline_s
                     )
                 if made:
                     verb = "attached the cluster" if step.cluster.resource_id else "created the cluster"
                     self._record(verb, step.cluster.name, changes_service=False)
             case DeleteModelVersion():
-                self._record("deleted the model version", f"{step.name}/{step.version}", changes_service=False)
-                if not _known(self.ports.registry).remove_version(step.name, step.version):
+                with self._removal("deleted the model version", f"{step.name}/{step.version}") as removal:
+                    removal.was_there = _known(self.ports.registry).remove_version(step.name, step.version)
+                if not removal.was_there:
                     self.notes.append(f"There was no version {step.version} of the model {step.name}.")
             case DeleteCompute():
                 verb = "detached the compute" if step.keeps_resource else "deleted the compute"
-                self._record(verb, step.name, changes_service=False)
-                with self._phase("remove the compute"):
-                    if not _known(self.ports.clusters).remove_cluster(step.name, keeps_resource=step.keeps_resource):
-                        self.notes.append(f"There was no compute {step.name}.")
+                owner = None if step.takes_over else step.owner
+                with self._removal(verb, step.name) as removal, self._phase("remove the compute"):
+                    removal.was_there = _known(self.ports.clusters).remove_cluster(
+                        step.name, keeps_resource=step.keeps_resource, owner=owner
+                    )
+                if not removal.was_there:
+                    self.notes.append(f"There was no compute {step.name}.")
             case _:
                 assert_never(step)
 
@@ -257,7 +318,10 @@ class Execution:
     def _delete(self, step: DeleteService) -> None:
         self._record("deleted", step.service_name)
         with self._phase("delete"):
-            if step.only_if_empty:
+            if step.loses:
+                _known(self.ports.recreating).make_way(step.service_name)
+                self.lost.append(step.loses)
+            elif step.only_if_empty:
                 _known(self.ports.endpoints).delete_if_empty(step.service_name)
             else:
                 self.ports.serving.delete(step.service_name)
@@ -275,6 +339,20 @@ class Execution:
         mutation = Mutation(at=self.ports.clock.utc_now(), what=what, subject=subject)
         self.mutations.append(mutation)
         return mutation
+
+    @contextmanager
+    def _removal(self, what: str, subject: str) -> Iterator[_Removal]:
+        """On record while it may have been done, and off it again where it was not: absent, or refused."""
+        record = self._record(what, subject, changes_service=False)
+        removal = _Removal()
+        try:
+            yield removal
+        except MlazError as error:
+            if error.exit_code in _REFUSALS:
+                self.mutations.remove(record)
+            raise
+        if not removal.was_there:
+            self.mutations.remove(record)
 
     @contextmanager
     def _phase(self, phase: str) -> Iterator[Progress]:
@@ -296,7 +374,9 @@ class Execution:
             registered = _known(self.ports.registry).register(
                 step.model, tags=step.tags, folder=folder, progress=progress
             )
-        if registered.version != step.model.version:
+        if registered.was_registered:
+            self.notes.append(f"The model was registered before, as {registered.label}; that version is reused.")
+        elif registered.version != step.model.version:
             self._record("registered", registered.label, changes_service=False)
         self.registered = registered
 

@@ -245,6 +245,8 @@ class ModelRef:
     lock_text: str | None = None
     is_in_workspace: bool = False
     """Its bytes lie in the Azure workspace that serves it, and `version` is of that workspace's registry: it is registered by reference."""
+    was_registered: bool = False
+    """Of a model that `register` gave back: its version was there before, and is reused."""
 
     @property
     def label(self) -> str:
@@ -501,7 +503,7 @@ class ServiceFacts:
     mirrored: Mapping[str, int] = field(default_factory=dict)
     """Percent of the requests that a deployment gets a copy of, by its name; nobody gets its answers."""
     auth: AuthMode | None = None
-    """How callers prove themselves, where it cannot be changed once the service is there."""
+    """How callers prove themselves, where the serving side tells."""
     studio_url: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it has of what cannot be changed in place, where the serving side tells: by the names of inputs and section keys."""

@@ -120,7 +120,7 @@ class Job:
     def resolve_and_check(self) -> tuple[ModelRef, Lock]:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
-        self.find(self.rules.findings)
+        self.find(self.rules.findings(self.request))
         self.inspect()
         with self.phase("resolve the model"):
             self.model = self.ports.store.resolve(self.request.source, name=self.request.model_name)
@@ -164,6 +164,8 @@ class Job:
     def execute(self, plan: Plan) -> Execution:
         # Before the first wait: a cancelled job must still learn what to clean up.
         self.ports.platform.set_output("service-name", self.request.service_name)
+        for note in plan.notes:
+            self.ports.platform.info(note)
         self.execution = Execution(ports=self.ports, deadline_s=self.deadline_s)
         try:
             self.execution.carry_out(plan)
@@ -171,7 +173,12 @@ class Job:
             is_kept = self.execution.mutations and not self.execution.has_shifted and not plan.undo
             if is_kept and self.request.on_failure is OnFailure.KEEP and plan.deployment_name:
                 name = f"{self.request.service_name}/{plan.deployment_name}"
-                self.execution.left_behind.append(f"{name} was kept without traffic (`on-failure: keep`).")
+                how = (
+                    "(`on-failure: keep`): it is all that the service's callers reach"
+                    if plan.serves_at_once
+                    else "without traffic (`on-failure: keep`)"
+                )
+                self.execution.left_behind.append(f"{name} was kept {how}.")
             raise
         return self.execution
 
@@ -290,6 +297,7 @@ def _planned_deploy(job: Job, spec: DeploymentSpec, before: Snapshot, plan: Plan
         lock_hash=spec.lock.hash,
         smoke_request=spec.smoke_request,
         plan=plan.describe() or ("nothing: the service already serves this",),
+        notes=plan.notes,
         findings=tuple(job.findings),
         timings=tuple(job.timings),
     )
@@ -365,7 +373,9 @@ def _cleanup(job: Job) -> Outcome:
         outcome = _outcome_of_service(job.request, Status.PLANNED, before.service)
         return replace(outcome, plan=plan.describe() or ("nothing: there is no such service",))
     execution = job.execute(plan) if plan.steps else None
-    return job.outcome(plan, execution, before)
+    outcome = job.outcome(plan, execution, before)
+    # Of what was named nothing was there.
+    return replace(outcome, status=Status.ABSENT) if before.service is None and not outcome.mutations else outcome
 
 
 _STATUS_OF_STATE: Final = {
@@ -482,7 +492,8 @@ def _rollback(job: Job) -> Outcome:
     smoke_request = _smoke_request_of_previous(job, before)
     plan = job.rules.plan_rollback(job.request, before, smoke_request)
     if job.request.dry_run:
-        return replace(_outcome_of_service(job.request, Status.PLANNED, before.service), plan=plan.describe())
+        outcome = _outcome_of_service(job.request, Status.PLANNED, before.service)
+        return replace(outcome, plan=plan.describe(), notes=plan.notes)
     return replace(job.outcome(plan, job.execute(plan), before), smoke_request=smoke_request)
 
 

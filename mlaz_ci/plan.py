@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
 
@@ -39,9 +40,10 @@ class RegisterModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnsureCluster:
-    """Make or attach the cluster that services run on, and wait until it is there."""
+    """Make or attach the cluster that services run on, and wait until it is there. The tags are for one that is made or attached."""
 
     cluster: Cluster
+    tags: Mapping[str, str]
 
     def describe(self) -> str:
         if self.cluster.resource_id:
@@ -71,11 +73,14 @@ class CreateService:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartDeployment:
-    """Stage the files and start the deployment where no user's request reaches it."""
+    """Stage the files and start the deployment where no user's request reaches it; with `is_service` it is the service itself."""
 
     spec: DeploymentSpec
+    is_service: bool = False
 
     def describe(self) -> str:
+        if self.is_service:
+            return f'create service "{self.spec.service_name}" with deployment "{self.spec.deployment_name}"'
         return f'start deployment "{self.spec.deployment_name}" of service "{self.spec.service_name}", without traffic'
 
 
@@ -208,8 +213,12 @@ class DeleteService:
     service_name: str
     only_if_empty: bool = False
     """Leave it where a deployment is in it: another run's, that came while this one was at work."""
+    loses: str = ""
+    """Of a service that is deleted to be made anew: what is gone with it and how to get it back, told if nothing serves in the end."""
 
     def describe(self) -> str:
+        if self.loses:
+            return f'delete service "{self.service_name}", to make it anew'
         if self.only_if_empty:
             return f'delete service "{self.service_name}" if no deployment is in it'
         return f'stop and delete service "{self.service_name}" with its deployments'
@@ -228,13 +237,19 @@ class DeleteModelVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteCompute:
-    """A compute, because it was asked for by name; with `keeps_resource` the cluster itself lives on."""
+    """A compute of this owner, because it was asked for by name; with `keeps_resource` the cluster itself lives on.
+
+    With `takes_over` it may be anybody's.
+    """
 
     name: str
     keeps_resource: bool
+    owner: str
+    takes_over: bool = False
 
     def describe(self) -> str:
-        return f'{"detach" if self.keeps_resource else "delete"} the compute "{self.name}"'
+        whose = "" if self.takes_over else ", if it is ours"
+        return f'{"detach" if self.keeps_resource else "delete"} the compute "{self.name}"{whose}'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,15 +292,31 @@ class Plan:
     undo: tuple[Step, ...] = ()
     deployment_name: str | None = None
     notes: tuple[str, ...] = ()
+    carries_on: bool = False
+    """Each step stands for itself: when one fails the rest is tried all the same, and the first failure is raised at the end."""
     keeps_unreachable: bool = False
     """A healthy deployment that cannot be reached from here is not a wrong one: it is left, without traffic, and no undo runs."""
 
+    @property
+    def serves_at_once(self) -> bool:
+        """Whether users are answered by the new deployment before it is verified."""
+        changes = UpdateDeployment | RestoreDeployment
+        return any(
+            isinstance(step, changes) or (isinstance(step, StartDeployment) and step.is_service) for step in self.steps
+        )
+
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in self.steps)
+
+
+_NOT_AWAITED: Final = "It is neither waited for nor verified here: `command: status` with `wait: true` does both."
 
 
 def begun(plan: Plan) -> Plan:
     """The plan as far as it goes without waiting: up to the last step that starts or changes a deployment."""
     starts = StartDeployment | UpdateDeployment | RestartDeployment | RestoreDeployment
     last = max((at for at, step in enumerate(plan.steps) if isinstance(step, starts)), default=None)
-    return plan if last is None else replace(plan, steps=plan.steps[: last + 1], done=Status.CREATING)
+    if last is None:
+        return plan
+    notes = (*plan.notes, _NOT_AWAITED)
+    return replace(plan, steps=plan.steps[: last + 1], done=Status.CREATING, notes=notes)

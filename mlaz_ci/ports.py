@@ -126,7 +126,7 @@ class ModelRegistry(Protocol):
     def register(
         self, model: ModelRef, *, tags: Mapping[str, str], folder: Path | None, progress: Progress
     ) -> ModelRef:
-        """The same model with its registered name and version; reused where that model is registered already.
+        """The same model with its registered name and version; reused (`was_registered`) where that model is registered already.
 
         `folder` holds the model's bytes where they are to be uploaded. Never leaves a registered model without a version.
         Raises AzureFailed, RoleMissing, …
@@ -194,7 +194,18 @@ class InPlace(Protocol):
         ...
 
     def restore(self, service_name: str, deployment_name: str) -> None:
-        """Begin to put back what the service served before; returns before it is healthy."""
+        """Begin to put back what the service served before, also where it made way; returns before it is healthy.
+
+        Raises NothingToRollBackTo where Azure does not tell enough of it.
+        """
+        ...
+
+
+class Recreating(Protocol):
+    """What a serving side has besides whose services cannot be changed in all that they are (v1's web services)."""
+
+    def make_way(self, service_name: str) -> None:
+        """Delete the service to make it anew, and keep in this process what it takes for `restore` to put it back."""
         ...
 
 
@@ -232,15 +243,20 @@ class Endpoints(Protocol):
 class Clusters(Protocol):
     """The computes of the workspace, which services run on and share."""
 
-    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
-        """Make or attach it, and wait; True if it was. One that is there and whole is left as it is.
+    def ensure_cluster(
+        self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float
+    ) -> bool:
+        """Make or attach it with these tags, and wait; True if it was. One that is there and whole is left as it is.
 
         Raises ClusterFailed, ClusterAccessDenied, QuotaExceeded, ComputeNameInvalid, DeployTimedOut.
         """
         ...
 
-    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
-        """Delete it, or with `keeps_resource` only detach it from the workspace; False when it was absent."""
+    def remove_cluster(self, name: str, *, keeps_resource: bool, owner: str | None) -> bool:
+        """Delete it, or with `keeps_resource` only detach it from the workspace; False when it was absent.
+
+        Raises NotOurs where its tags name no `owner` or another one; None takes whatever is there.
+        """
         ...
 
 

@@ -206,6 +206,7 @@ def _web_service_ports(around: _Surroundings, request: Request) -> Ports:
         _azure_ports(around, request, door, services),
         registry=services,
         in_place=services,
+        recreating=services,
         clusters=services,
         legacy=V1Reader(door),
     )

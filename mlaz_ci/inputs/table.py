@@ -305,7 +305,7 @@ _ROWS: Final = (
     Input(
         name="strategy",
         group=Group.SHAPE,
-        says="How a new deployment takes the place of the old one on Azure.",
+        says="How a new deployment takes the place of the old one on Azure. Services on `aci` and `aks` change in place, or are made anew (`recreate`); they refuse `canary`.",
         kind=Kind.CHOICE,
         values=Strategy,
         default="replace",
@@ -445,7 +445,7 @@ _ROWS: Final = (
     Input(
         name="take-over",
         group=Group.HOW,
-        says="The exact name of a service that is not ours and shall become so; refused on pull-request events.",
+        says="The exact name of a service, or of a compute that `also-delete` names, that is not ours and shall become so; refused on pull-request events.",
         config=ConfigUse.TRUSTED,
         used_by=_WRITES,
     ),

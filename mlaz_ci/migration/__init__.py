@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mlaz_ci.migration.rendering import render_migration
-from mlaz_ci.migration.v1_service import V1Service, read_v1_service
+from mlaz_ci.migration.v1_service import V1Service, auth_of, read_v1_service
 
-__all__ = ["V1Service", "read_v1_service", "render_migration"]
+__all__ = ["V1Service", "auth_of", "read_v1_service", "render_migration"]

@@ -11,9 +11,9 @@ from mlaz_ci._version import __version__
 from mlaz_ci.migration.v1_service import V1Service
 from mlaz_ci.models import AuthMode, Target, Workspace
 from mlaz_ci.report.text import one_line
+from mlaz_ci.serving.stamp import is_ours
 from mlaz_ci.targets.managed import DEFAULT_INSTANCE_TYPE, instance_type_for
 
-_OURS = ("managed-by", "mlaz-")
 _SUCCESSOR = {Target.ACI: Target.MANAGED, Target.AKS: Target.KUBERNETES}
 
 
@@ -90,7 +90,7 @@ def _config(service: V1Service, successor: Target, workspace: Workspace) -> Iter
         yield "enable-app-insights: true"
     if service.collects_data:
         yield "data-collection: true"
-    tags = {name: value for name, value in service.tags.items() if not name.startswith(_OURS)}
+    tags = {name: value for name, value in service.tags.items() if not is_ours(name)}
     if tags:
         yield "tags:"
         yield from (f"  {_scalar(name)}: {_scalar(value)}" for name, value in tags.items())

@@ -62,7 +62,7 @@ def read_v1_service(told: Mapping[str, Any]) -> V1Service | None:
         target=target,
         state=_text(told, "state") or "",
         scoring_uri=_text(told, "scoringUri"),
-        auth=_auth(told),
+        auth=auth_of(told),
         cpu_cores=_number(room, "cpu"),
         memory_gb=_number(room, "memoryInGB"),
         cpu_limit_cores=_number(room, "cpuLimit"),
@@ -86,7 +86,8 @@ def read_v1_service(told: Mapping[str, Any]) -> V1Service | None:
     )
 
 
-def _auth(told: Mapping[str, Any]) -> AuthMode:
+def auth_of(told: Mapping[str, Any]) -> AuthMode:
+    """What the service asks its callers for."""
     if told.get("aadAuthEnabled") is True:
         return AuthMode.TOKEN
     return AuthMode.KEY if told.get("authEnabled") is True else AuthMode.NONE

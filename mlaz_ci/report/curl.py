@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any, Final
 
-from mlaz_ci.models import Outcome, Status
+from mlaz_ci.models import AuthMode, Outcome, Status
 from mlaz_ci.report.text import one_line
 
 _SHOWN_BODY_CHARS: Final = 600
@@ -20,6 +20,8 @@ def curl_line(outcome: Outcome) -> str | None:
         return None
     # The header is never left out: a body of another content type reaches the service as an empty one.
     call = f"curl -sS {shlex.quote(one_line(outcome.scoring_uri))} -H 'Content-Type: application/json'"
+    if outcome.service and outcome.service.auth not in {None, AuthMode.NONE}:
+        call += ' -H "Authorization: Bearer $KEY"'
     body = shorten_body(outcome.smoke_request.body) if outcome.smoke_request else None
     return f"{call} -d {shlex.quote(body)}" if body is not None else f"{call} -d @request.json"
 

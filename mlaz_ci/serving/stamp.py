@@ -25,6 +25,11 @@ _CREATED: Final = "mlaz-created"
 _MAX_VALUE: Final = 256
 
 
+def is_ours(tag: str) -> bool:
+    """Whether a tag's name is one of ours: the user's and others' stay where ours are written anew."""
+    return tag == MANAGED_BY or tag.startswith("mlaz-")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stamp:
     """What the tags of a service or deployment say. `owner` is "" for what is not ours."""

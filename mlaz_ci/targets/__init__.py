@@ -38,8 +38,9 @@ class TargetRules(Protocol):
         """What the service shall look like. Raises InvalidInput, MissingInput for what this target cannot have."""
         ...
 
-    findings: tuple[Finding, ...]
-    """What there is to say of every deploy to this target."""
+    def findings(self, request: Request) -> tuple[Finding, ...]:
+        """What there is to say of every deploy to this target. Raises InapplicableInput for what leaving out would turn into its opposite."""
+        ...
 
     def scripts(self, shape: Shape, /) -> Sequence[str]:
         """The names of our programs (serving/) that run inside a service of this shape: another version of one is another service."""

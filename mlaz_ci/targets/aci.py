@@ -17,24 +17,22 @@ from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
 from mlaz_ci.targets.pieces import score_script
-from mlaz_ci.targets.retired import retirement, successor_note
+from mlaz_ci.targets.retired import retirement, what_managed_changes
 from mlaz_ci.targets.section import Section, v1_section
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import ACI
-from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
+from mlaz_ci.targets.v1_shape import auth_of, check_strategy, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
 section: Section | None = v1_section(ACI)
 plan_finish = finish_in_place
 scripts = score_script
-findings: tuple[Finding, ...] = (retirement("aci", "managed"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "compute": _INAPPLICABLE,
     "instance-type": _INAPPLICABLE,
     "instance-count": _INAPPLICABLE,
     "data-collection": _INAPPLICABLE,
-    "strategy": _INAPPLICABLE,
     "canary-percent": _INAPPLICABLE,
     "keep-previous": _INAPPLICABLE,
 }
@@ -43,6 +41,12 @@ _AUTH = (AuthMode.KEY, AuthMode.NONE)
 
 def input_uses() -> Mapping[str, str]:
     return _USES
+
+
+def findings(request: Request) -> tuple[Finding, ...]:
+    """Once: that it is retired, the way out, and what that way changes. Raises InapplicableInput."""
+    check_strategy(request, successor=Target.MANAGED)
+    return (retirement(Target.ACI, Target.MANAGED, what_managed_changes(request.shape)),)
 
 
 def shape(given: Given) -> AzureShape:
@@ -76,5 +80,5 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
         smoke_request,
         target=Target.ACI,
         fixed=fixed_settings(ACI, shape),
-        notes_when_new=(openness_note(shape.auth, is_open_by_default=True), successor_note(shape)),
+        notes_when_new=(openness_note(shape.auth, is_open_by_default=True),),
     )

@@ -19,22 +19,20 @@ from mlaz_ci.targets.pieces import deployment_name as deployment_name
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
 from mlaz_ci.targets.pieces import score_script
-from mlaz_ci.targets.retired import retirement
+from mlaz_ci.targets.retired import retirement, what_kubernetes_changes
 from mlaz_ci.targets.section import Section, v1_section
 from mlaz_ci.targets.side import Side
 from mlaz_ci.targets.v1_keys import AKS
-from mlaz_ci.targets.v1_shape import auth_of, fixed_settings, openness_note, read_section
+from mlaz_ci.targets.v1_shape import auth_of, check_strategy, fixed_settings, openness_note, read_section
 
 side = Side.WEB_SERVICES
 section: Section | None = v1_section(AKS)
 plan_finish = finish_in_place
 scripts = score_script
-findings: tuple[Finding, ...] = (retirement("aks", "kubernetes"),)
 _INAPPLICABLE = "inapplicable"
 _USES = {
     "instance-type": _INAPPLICABLE,
     "location": _INAPPLICABLE,
-    "strategy": _INAPPLICABLE,
     "canary-percent": _INAPPLICABLE,
     "keep-previous": _INAPPLICABLE,
 }
@@ -43,6 +41,12 @@ _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.NONE)
 
 def input_uses() -> Mapping[str, str]:
     return _USES
+
+
+def findings(request: Request) -> tuple[Finding, ...]:
+    """Once: that it is retired, the way out, and what that way changes. Raises InapplicableInput."""
+    check_strategy(request, successor=Target.KUBERNETES)
+    return (retirement(Target.AKS, Target.KUBERNETES, what_kubernetes_changes(request.shape)),)
 
 
 def shape(given: Given) -> AzureShape:

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlaz_ci.errors import ModelVersionNotExpected, NoCanary, NothingToRollBackTo, NotOurs
-from mlaz_ci.models import DeploymentFacts, EndpointUse, Request, ScoreRequest, ServiceFacts, Snapshot, Status
+from mlaz_ci.errors import InapplicableInput, ModelVersionNotExpected, NoCanary, NothingToRollBackTo, NotOurs
+from mlaz_ci.models import (
+    ComputeName,
+    DeploymentFacts,
+    EndpointUse,
+    Request,
+    ScoreRequest,
+    ServiceFacts,
+    Snapshot,
+    Status,
+)
 from mlaz_ci.plan import DeleteService, Plan, RetireDeployment, ShiftTraffic, Step
 from mlaz_ci.targets.endpoint_parts import present, retire_others
-from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
+from mlaz_ci.targets.pieces import also_delete, check_owner, done_status, until_verified
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
     """Delete the endpoint, or in someone else's only our deployments; absent is success."""
     service = snapshot.service
+    also = _also(request)
     if service is None:
-        return Plan(steps=(), done=Status.ABSENT)
+        return Plan(steps=also, done=Status.DELETED if also else Status.ABSENT, carries_on=True)
     ours = [each for each in service.deployments if each.is_ours]
     if request.endpoint is EndpointUse.CREATE:
         check_owner(request, service)
         _check_alone(request, service, ours)
-        return Plan(steps=(DeleteService(service_name=service.name),), done=Status.DELETED)
-    steps = tuple(
+        return Plan(steps=(DeleteService(service_name=service.name), *also), done=Status.DELETED, carries_on=True)
+    steps: tuple[Step, ...] = tuple(
         RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=False) for each in ours
     )
-    return Plan(steps=steps, done=Status.DELETED if steps else Status.ABSENT)
+    steps += also
+    return Plan(steps=steps, done=Status.DELETED if steps else Status.ABSENT, carries_on=True)
+
+
+def _also(request: Request) -> tuple[Step, ...]:
+    """Raises InapplicableInput for a compute: those that an endpoint runs on are not made here."""
+    named = [each.name for each in request.also_delete if isinstance(each, ComputeName)]
+    if named:
+        raise InapplicableInput(
+            f'`also-delete` names the compute "{named[0]}", which target {request.target} neither makes nor removes.',
+            usually="Clusters are made, attached and removed through target aks alone.",
+            remedy=f"Leave it out; `az ml compute detach --name {named[0]}` takes it off the workspace.",
+        )
+    return also_delete(request)
 
 
 def _check_alone(request: Request, service: ServiceFacts, ours: Sequence[DeploymentFacts]) -> None:

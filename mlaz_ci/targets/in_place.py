@@ -10,7 +10,6 @@ from mlaz_ci.errors import NothingToRollBackTo, RecreateNotAllowed, ServiceNotFo
 from mlaz_ci.models import (
     DeploymentFacts,
     DeploymentSpec,
-    ModelVersionName,
     OnFailure,
     Request,
     ScoreRequest,
@@ -18,13 +17,12 @@ from mlaz_ci.models import (
     ServiceState,
     Snapshot,
     Status,
+    Strategy,
     Target,
 )
 from mlaz_ci.plan import (
     AwaitHealthy,
     BuildEnvironment,
-    DeleteCompute,
-    DeleteModelVersion,
     DeleteService,
     EnsureCluster,
     FetchModel,
@@ -36,9 +34,12 @@ from mlaz_ci.plan import (
     Together,
     UpdateDeployment,
 )
-from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
+from mlaz_ci.targets.pieces import also_delete, check_owner, done_status, until_verified
 
 _VERIFIED_LATE = "A service of this kind changes in place: the new model answers users before it can be smoke-tested."
+_PUT_BACK_UNSEEN = (
+    "A service of this kind changes in place: what is put back answers users before it can be smoke-tested."
+)
 _NOT_RESTORABLE = (
     "What the service serves now was not deployed by this action, and Azure does not tell enough of it to put it back: "
     "if the new deployment fails, the old one is lost."
@@ -66,21 +67,23 @@ def plan_deploy(
         return _plan_for_same(request, spec, service, same, smoke_request)
     live = service.deployment(service.live) if service else None
     differences = _differences(service, target, fixed) if service else ()
+    if service and request.strategy is Strategy.RECREATE:
+        differences += ("`strategy: recreate` was asked for",)
     # What failed before it ever served is made anew: there is nothing in it to keep.
     is_update = service is not None and live is not None and not differences
     if live and service and differences and not request.allow_recreate:
         raise _recreate_not_allowed(service, differences)
     steps = _prepare(spec)
     if service and not is_update:
-        steps.append(DeleteService(service_name=service.name))
-    steps.append(UpdateDeployment(spec=spec) if is_update else StartDeployment(spec=spec))
+        steps.append(DeleteService(service_name=service.name, loses=_loses(service, live) if live else ""))
+    steps.append(UpdateDeployment(spec=spec) if is_update else StartDeployment(spec=spec, is_service=True))
     steps += until_verified(request, spec.service_name, spec.deployment_name, spec.spec_hash, smoke_request)
     can_restore = bool(live and live.can_be_restored)
     notes = [_VERIFIED_LATE] if is_update else [note for note in notes_when_new if note]
     if is_update and not can_restore:
         notes.append(_NOT_RESTORABLE)
     if live and differences:
-        notes.append(_recreated(differences))
+        notes.append(_recreated(differences, can_restore=can_restore))
     undo: tuple[Step, ...] = ()
     if request.on_failure is OnFailure.ROLLBACK:
         undo = _undo(spec, live.name if live and can_restore else None, is_update=is_update)
@@ -124,7 +127,7 @@ def _prepare(spec: DeploymentSpec) -> list[Step]:
     fetch: list[Step] = [] if spec.model.is_in_workspace else [FetchModel(model=spec.model)]
     at_once: list[Step] = [RegisterModel(model=spec.model, tags=spec.tags), BuildEnvironment(lock=spec.lock)]
     if spec.azure_shape.cluster:
-        at_once.insert(0, EnsureCluster(cluster=spec.azure_shape.cluster))
+        at_once.insert(0, EnsureCluster(cluster=spec.azure_shape.cluster, tags=spec.tags))
     return [*fetch, Together(steps=tuple(at_once))]
 
 
@@ -153,19 +156,34 @@ def _recreate_not_allowed(service: ServiceFacts, differences: tuple[str, ...]) -
     )
 
 
-def _recreated(differences: tuple[str, ...]) -> str:
+def _recreated(differences: tuple[str, ...], *, can_restore: bool) -> str:
+    end = (
+        "If the new one fails, the old one is made anew as it was, with its keys and at another address."
+        if can_restore
+        else "If the new one fails, the old one is lost: Azure does not tell enough of it to make it anew."
+    )
     return (
         f"The service is deleted and created anew, because {'; '.join(differences)}: its URL, IP address and keys change, "
-        "it serves nobody meanwhile, and what it served is not put back if the new one fails."
+        f"and it serves nobody meanwhile. {end}"
+    )
+
+
+def _loses(service: ServiceFacts, live: DeploymentFacts) -> str:
+    had = ", ".join(f"{name}: {value}" for name, value in service.settings.items() if name != "dns_name_label")
+    where = f" at {service.scoring_uri}" if service.scoring_uri else ""
+    named = f"`model-uri: models:/{live.model_label}`" if live.model_version else "the model that it served"
+    return (
+        f'Service "{service.name}" is gone: it was deleted to be made anew. It served {live.model_label or "a model"}{where}. '
+        f"To have it back, deploy {named}{f' with what it had ({had})' if had else ''}; its address and its keys will be new."
     )
 
 
 def _undo(spec: DeploymentSpec, restorable: str | None, *, is_update: bool) -> tuple[Step, ...]:
-    if not is_update:
-        return (DeleteService(service_name=spec.service_name),)
+    made: tuple[Step, ...] = () if is_update else (DeleteService(service_name=spec.service_name),)
     if restorable is None:
-        return ()
+        return made
     return (
+        *made,
         RestoreDeployment(service_name=spec.service_name, deployment_name=restorable),
         AwaitHealthy(service_name=spec.service_name, deployment_name=restorable),
     )
@@ -173,21 +191,12 @@ def _undo(spec: DeploymentSpec, restorable: str | None, *, is_update: bool) -> t
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:
     """Delete the service; absent is success."""
+    also = also_delete(request)
     if snapshot.service is None:
-        also = _also(request)
-        return Plan(steps=also, done=Status.DELETED if also else Status.ABSENT)
+        return Plan(steps=also, done=Status.DELETED if also else Status.ABSENT, carries_on=True)
     check_owner(request, snapshot.service)
-    return Plan(steps=(DeleteService(service_name=snapshot.service.name), *_also(request)), done=Status.DELETED)
-
-
-def _also(request: Request) -> tuple[Step, ...]:
-    """What services share is deleted where the request names it, and after the service that uses it."""
-    return tuple(
-        DeleteModelVersion(name=each.name, version=each.version)
-        if isinstance(each, ModelVersionName)
-        else DeleteCompute(name=each.name, keeps_resource=each.keeps_resource)
-        for each in request.also_delete
-    )
+    steps = (DeleteService(service_name=snapshot.service.name), *also)
+    return Plan(steps=steps, done=Status.DELETED, carries_on=True)
 
 
 def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan:
@@ -204,7 +213,7 @@ def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
         steps=tuple(steps),
         done=Status.ROLLED_BACK if done is Status.HEALTHY else done,
         deployment_name=previous.name,
-        notes=(_VERIFIED_LATE,),
+        notes=(_PUT_BACK_UNSEEN,),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlaz_ci.errors import InapplicableInput, InvalidInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Finding, Request, ScoreRequest, Shape, Snapshot, Target
+from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec, Request, ScoreRequest, Shape, Snapshot, Target
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import beside
 from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
@@ -17,13 +17,13 @@ from mlaz_ci.targets.finishing import finish_beside
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.online_section import online_section, read_section, scripts_of
+from mlaz_ci.targets.pieces import findings as findings
 from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
 section: Section | None = online_section(Target.KUBERNETES)
 plan_finish = finish_beside
-findings: tuple[Finding, ...] = ()
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN)
 _SHORTEST, _LONGEST = 6, 62
 _USES = {"location": "inapplicable"}

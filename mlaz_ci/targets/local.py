@@ -8,7 +8,6 @@ from dataclasses import replace
 from mlaz_ci.errors import InvalidInput, NothingToRollBackTo, ServiceNotFound
 from mlaz_ci.models import (
     DeploymentSpec,
-    Finding,
     LocalShape,
     OnFailure,
     Request,
@@ -36,6 +35,7 @@ from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.pieces import check_owner, done_status, until_verified
 from mlaz_ci.targets.pieces import deployment_name as deployment_name
+from mlaz_ci.targets.pieces import findings as findings
 from mlaz_ci.targets.pieces import plan_promote as plan_promote
 from mlaz_ci.targets.pieces import plan_reject as plan_reject
 from mlaz_ci.targets.section import Section
@@ -43,7 +43,6 @@ from mlaz_ci.targets.side import Side
 
 side = Side.LOCAL
 section: Section | None = None
-findings: tuple[Finding, ...] = ()
 _SECURITY = "security"
 _INAPPLICABLE = "inapplicable"
 _USES = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlaz_ci.errors import InapplicableInput, MissingInput
-from mlaz_ci.models import AuthMode, AzureShape, Finding, Shape, Target
+from mlaz_ci.models import AuthMode, AzureShape, Shape, Target
 from mlaz_ci.targets.beside import plan_deploy as plan_deploy
 from mlaz_ci.targets.ending import plan_cleanup as plan_cleanup
 from mlaz_ci.targets.ending import plan_promote as plan_promote
@@ -18,13 +18,13 @@ from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.instance_types import instance_type_for as instance_type_for
 from mlaz_ci.targets.names import check_service_name as check_service_name
 from mlaz_ci.targets.online_section import online_section, read_section, scripts_of
+from mlaz_ci.targets.pieces import findings as findings
 from mlaz_ci.targets.section import Section
 from mlaz_ci.targets.side import Side
 
 side = Side.ONLINE_ENDPOINTS
 section: Section | None = online_section(Target.MANAGED)
 plan_finish = finish_beside
-findings: tuple[Finding, ...] = ()
 DEFAULT_INSTANCE_TYPE: Final = "Standard_DS3_v2"
 _AUTH = (AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA)
 _USES = {

@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 
 from mlaz_ci.errors import NoCanary, NotOurs
-from mlaz_ci.models import Request, ScoreRequest, ServiceFacts, Shape, SmokeTest, Snapshot, Status
-from mlaz_ci.plan import AwaitHealthy, Plan, Step, Verify
+from mlaz_ci.models import (
+    Finding,
+    ModelVersionName,
+    Request,
+    ScoreRequest,
+    ServiceFacts,
+    Shape,
+    SmokeTest,
+    Snapshot,
+    Status,
+)
+from mlaz_ci.plan import AwaitHealthy, DeleteCompute, DeleteModelVersion, Plan, Step, Verify
 from mlaz_ci.serving.scripts import SCORE
 
 
@@ -15,6 +25,26 @@ def check_owner(request: Request, service: ServiceFacts) -> None:
     if service.owner == request.owner or request.take_over == service.name:
         return
     raise NotOurs(f'Service "{service.name}" belongs to {service.owner or "nobody we know"}, not to {request.owner}.')
+
+
+def findings(request: Request) -> tuple[Finding, ...]:  # noqa: ARG001 - whatever it is
+    """Of targets that nothing is to be said of."""
+    return ()
+
+
+def also_delete(request: Request) -> tuple[Step, ...]:
+    """What services share is deleted where the request names it, and after the service that uses it."""
+    return tuple(
+        DeleteModelVersion(name=each.name, version=each.version)
+        if isinstance(each, ModelVersionName)
+        else DeleteCompute(
+            name=each.name,
+            keeps_resource=each.keeps_resource,
+            owner=request.owner,
+            takes_over=request.take_over == each.name,
+        )
+        for each in request.also_delete
+    )
 
 
 def deployment_name(request: Request, snapshot: Snapshot) -> str:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlaz_ci.errors import InvalidConfigFile
-from mlaz_ci.models import AuthMode, AzureShape
+from mlaz_ci.errors import InapplicableInput, InvalidConfigFile
+from mlaz_ci.models import AuthMode, AzureShape, Request, Strategy, Target
 from mlaz_ci.targets.given import Given
 from mlaz_ci.targets.v1_keys import Keys
+
+
+def check_strategy(request: Request, *, successor: Target) -> None:
+    """Raises InapplicableInput for a canary: left out, it would give all callers the new model at once."""
+    if request.strategy is not Strategy.CANARY:
+        return
+    raise InapplicableInput(
+        f"`strategy: canary` cannot be had on target {request.target}: all callers would get the new model at once.",
+        usually="A web service of v1 holds one deployment, which changes in place.",
+        remedy=f"`target: {successor}` has canaries; here leave `strategy` out, or try the model under another `service-name`.",
+    )
 
 
 def read_section(keys: Keys, given: Given) -> dict[str, Any]:

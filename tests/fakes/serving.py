@@ -151,11 +151,13 @@ class FakeAzure(FakeServing):
         self._called("remove version", f"{name}/{version}")
         return True
 
-    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
+    def ensure_cluster(
+        self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float
+    ) -> bool:
         self._called("ensure", cluster.name)
         return True
 
-    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
+    def remove_cluster(self, name: str, *, keeps_resource: bool, owner: str | None) -> bool:
         self._called("detach" if keeps_resource else "delete", name)
         return True
 
@@ -178,6 +180,9 @@ class FakeAzure(FakeServing):
         self._called("update", spec.deployment_name)
         self.specs[spec.deployment_name] = spec
         self.live, self.previous = spec.deployment_name, self.live
+
+    def make_way(self, service_name: str) -> None:
+        self.delete(service_name)
 
     def restore(self, service_name: str, deployment_name: str) -> None:
         self._called("restore", deployment_name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlaz_ci.errors import ServiceFailed, ServiceStartFailed
+from mlaz_ci.errors import Conflict, DeployTimedOut, ServiceBusy, ServiceFailed, ServiceStartFailed
 from mlaz_ci.execute import Execution, Ports
 from mlaz_ci.models import (
     AzureShape,
@@ -19,7 +19,7 @@ from mlaz_ci.models import (
     Strategy,
     Target,
 )
-from mlaz_ci.plan import DeleteCompute, DeleteModelVersion, EnsureCluster, Plan
+from mlaz_ci.plan import DeleteCompute, DeleteModelVersion, DeleteService, EnsureCluster, Plan
 from mlaz_ci.targets import aci, managed
 from tests import samples
 from tests.fakes.clock import FakeClock
@@ -44,6 +44,7 @@ class Scene:
             models_folder=folder,
             registry=self.side,
             in_place=self.side,
+            recreating=self.side,
             endpoints=self.side,
             clusters=self.side,
         )
@@ -87,6 +88,28 @@ def test_carry_out__changed_in_place_and_failed__puts_back_what_served(scene: Sc
         scene.execution.carry_out(scene.plan(aci, "g2"))
     assert scene.side.calls[-2:] == ["update g2", "restore g1"]
     assert [each.what for each in scene.execution.mutations][-2:] == ["updated", "put back"]
+
+
+def test_carry_out__out_of_time__what_is_put_back_is_waited_for_all_the_same(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1"))
+    scene.side.live = "g1"
+    scene.side.states = [Observation(state=ServiceState.UPDATING)] * 200 + [Observation(state=ServiceState.HEALTHY)]
+    with pytest.raises(DeployTimedOut):
+        scene.execution.carry_out(scene.plan(aci, "g2"))
+    assert scene.side.states == [Observation(state=ServiceState.HEALTHY)]
+    assert scene.execution.left_behind == ['Service "churn" serves deployment "g1" again, as before.']
+
+
+def test_carry_out__what_is_busy_cannot_be_put_back__says_what_does_it_later(scene: Scene) -> None:
+    scene.execution.carry_out(scene.plan(aci, "g1"))
+    scene.side.live = "g1"
+    scene.side.failing["restore"] = ServiceBusy("It is being changed.")
+    scene.side.states = [Observation(state=ServiceState.UPDATING)]
+    with pytest.raises(DeployTimedOut):
+        scene.execution.carry_out(scene.plan(aci, "g2"))
+    assert scene.execution.left_behind[0].endswith(
+        "It is being changed. Once Azure is through with it, `command: rollback` does."
+    )
 
 
 def test_carry_out__failed_before_the_service_was_touched__puts_nothing_back(tmp_path: Path) -> None:
@@ -134,11 +157,11 @@ def test_carry_out__canary__gets_its_share_alone(scene: Scene) -> None:
 
 def test_carry_out__what_services_share__is_recorded_and_changes_no_service(scene: Scene) -> None:
     steps = (
-        EnsureCluster(cluster=Cluster(name="k8s")),
-        EnsureCluster(cluster=Cluster(name="own", resource_id="/subscriptions/1")),
+        EnsureCluster(cluster=Cluster(name="k8s"), tags={}),
+        EnsureCluster(cluster=Cluster(name="own", resource_id="/subscriptions/1"), tags={}),
         DeleteModelVersion(name="churn", version="3"),
-        DeleteCompute(name="k8s", keeps_resource=True),
-        DeleteCompute(name="own", keeps_resource=False),
+        DeleteCompute(name="k8s", keeps_resource=True, owner="repo:1"),
+        DeleteCompute(name="own", keeps_resource=False, owner="repo:1"),
     )
     scene.execution.carry_out(Plan(steps=steps, done=Status.DELETED))
     assert scene.side.calls == ["ensure k8s", "ensure own", "remove version churn/3", "detach k8s", "delete own"]
@@ -150,3 +173,21 @@ def test_carry_out__what_services_share__is_recorded_and_changes_no_service(scen
         ("deleted the compute", "own"),
     ]
     assert not scene.execution.has_changed
+
+
+def test_carry_out__steps_that_stand_alone__are_all_tried_and_the_first_failure_is_raised(tmp_path: Path) -> None:
+    failing = {"delete": ServiceFailed("Azure is down."), "remove version": Conflict("It is in use.")}
+    scene = Scene(tmp_path, FakeAzure(failing=dict(failing)))
+    steps = (
+        DeleteService(service_name="churn"),
+        DeleteModelVersion(name="churn", version="3"),
+        DeleteCompute(name="k8s", keeps_resource=True, owner="repo:1"),
+    )
+    with pytest.raises(ServiceFailed, match="Azure is down"):
+        scene.execution.carry_out(Plan(steps=steps, done=Status.DELETED, carries_on=True))
+    assert scene.execution.left_behind == [
+        'Could not stop and delete service "churn" with its deployments: Azure is down.',
+        'Could not delete version 3 of the registered model "churn": It is in use.',
+    ]
+    # What was refused was not done; what got no answer may have been.
+    assert [each.what for each in scene.execution.mutations] == ["deleted", "detached the compute"]

@@ -36,7 +36,7 @@ class Registration:
         key = _key_of(model, folder)
         found, is_known = self._find(model.name, key)
         if found:
-            return replace(model, version=found)
+            return replace(model, version=found, was_registered=True)
         uri = self._reference(model) if model.is_in_workspace else self._upload(key, folder, progress)
         properties = {
             "modelType": "mlflow_model",

@@ -16,11 +16,13 @@ from mlaz_ci.errors import (
     Conflict,
     DeployTimedOut,
     MlazError,
+    NotOurs,
     ServiceBusy,
 )
 from mlaz_ci.models import Cluster
 from mlaz_ci.ports import Clock, Progress
 from mlaz_ci.refusals import read_told, refusal_of
+from mlaz_ci.serving.stamp import read_stamp
 
 _POLL_S: Final = 10.0
 _REMOVAL_S: Final = 1200.0
@@ -48,11 +50,11 @@ class AksClusters:
         answer = self._door.arm("GET", f"/computes/{quote(name)}", doing=doing, allowed={404})
         return None if answer.status == 404 else answer.object
 
-    def ensure(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
+    def ensure(self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float) -> bool:
         """True if it was made or attached here. One that another run is making is waited for."""
         there = self.find(cluster.name)
         if there is None:
-            self._make(cluster)
+            self._make(cluster, tags)
         elif kind_of(there) != "AKS":
             raise Conflict(
                 f'The compute "{cluster.name}" is there already, and is no AKS cluster but {kind_of(there)}.',
@@ -62,11 +64,11 @@ class AksClusters:
         self._await(cluster.name, progress, deadline_s)
         return there is None
 
-    def _make(self, cluster: Cluster) -> None:
+    def _make(self, cluster: Cluster, tags: Mapping[str, str]) -> None:
         verb = "attach" if cluster.resource_id else "create"
         try:
             with self._sdk.making(f'{verb} the cluster "{cluster.name}"') as workspace:
-                _make(workspace, cluster)
+                _make(workspace, cluster, tags)
         except (AzureUnreachable, ServiceBusy):
             # The request may have taken effect, or another run was quicker: what is there tells.
             if self.find(cluster.name) is None:
@@ -85,7 +87,7 @@ class AksClusters:
             if state in _ENDED_BADLY:
                 raise _failure(name, state, properties.get("provisioningErrors"))
             now_s = self._clock.now_s()
-            progress.update((now_s - began_s) / 60, _USUAL_S / 60, "minutes")
+            progress.update(round((now_s - began_s) / 60), round(_USUAL_S / 60), "minutes")
             if now_s >= deadline_s:
                 raise DeployTimedOut(
                     f'The cluster "{name}" was not ready in {(now_s - began_s) / 60:.0f} minutes; Azure says {state}.',
@@ -94,9 +96,11 @@ class AksClusters:
                 )
             self._clock.sleep(min(_POLL_S, deadline_s - now_s))
 
-    def remove(self, name: str, *, keeps_resource: bool) -> bool:
-        """Begins it and waits until it is gone, so that its name is free again."""
+    def remove(self, name: str, *, keeps_resource: bool, owner: str | None) -> bool:
+        """Begins it and waits until it is gone, so that its name is free again. Raises NotOurs."""
         verb = "detach" if keeps_resource else "delete"
+        if owner is not None and (found := self.find(name)) is not None:
+            _check_owner(name, found, owner, verb)
         answer = self._door.arm(
             "DELETE",
             f"/computes/{quote(name)}",
@@ -123,7 +127,19 @@ def kind_of(compute: Mapping[str, Any]) -> str:
     return str((compute.get("properties") or {}).get("computeType") or "")
 
 
-def _make(workspace: Any, cluster: Cluster) -> None:
+def _check_owner(name: str, there: Mapping[str, Any], owner: str, verb: str) -> None:
+    tags = there.get("tags")
+    whose = read_stamp(tags if isinstance(tags, dict) else {}).owner
+    if whose != owner:
+        raise NotOurs(
+            f'The compute "{name}" belongs to {whose or "nobody we know"}, not to {owner}.',
+            usually="It was made or attached by another repository or by hand, and services of others may run on it.",
+            remedy=f"Leave it out of `also-delete`, or pass `take-over: {name}` to {verb} it all the same.",
+        )
+
+
+def _make(workspace: Any, cluster: Cluster, tags: Mapping[str, str]) -> None:
+    """What `ComputeTarget.create` and `attach` do, which have no word for the tags that ARM takes beside a compute's properties."""
     from azureml.core.compute import AksCompute, ComputeTarget
 
     settings = dict(cluster.settings)
@@ -136,9 +152,11 @@ def _make(workspace: Any, cluster: Cluster) -> None:
         configuration.enable_ssl(**tls)
         configuration.validate_configuration()
     if cluster.resource_id:
-        ComputeTarget.attach(workspace, cluster.name, configuration)
+        payload = AksCompute._build_attach_payload(configuration, cluster.resource_id)  # noqa: SLF001 - as `attach` does
+        ComputeTarget._attach(workspace, cluster.name, {**payload, "tags": dict(tags)}, AksCompute)  # noqa: SLF001
     else:
-        ComputeTarget.create(workspace, cluster.name, configuration)
+        payload = AksCompute._build_create_payload(configuration, workspace.location, workspace.subscription_id)  # noqa: SLF001 - as `create` does
+        ComputeTarget._create_compute_target(workspace, cluster.name, {**payload, "tags": dict(tags)}, AksCompute)  # noqa: SLF001
 
 
 def _failure(name: str, state: str, errors: Any) -> MlazError:

@@ -23,7 +23,7 @@ from mlaz_ci.adapters.azureml_v1.upload import Artifacts
 from mlaz_ci.errors import AzureThrottled, AzureUnreachable, FileNotFound, MlazError, NameTaken, ServiceBusy
 from mlaz_ci.models import DeploymentSpec, Target
 from mlaz_ci.ports import Clock, Platform
-from mlaz_ci.serving.stamp import stamp
+from mlaz_ci.serving.stamp import is_ours, stamp
 
 _TRIES: Final = 3
 _PAUSE_S: Final = 5.0
@@ -227,5 +227,4 @@ def _uploaded_config(environment: Any, script: Script) -> Any:
 
 def _without_ours(tags: Mapping[str, str]) -> dict[str, str]:
     """What others tagged, and the user before: our own words are written anew, so that none of an old deployment stays."""
-    ours = ("managed-by", "mlaz-")
-    return {name: value for name, value in tags.items() if not name.startswith(ours)}
+    return {name: value for name, value in tags.items() if not is_ours(name)}

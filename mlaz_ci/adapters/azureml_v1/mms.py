@@ -38,6 +38,10 @@ class ModelManagement:
     def service_names(self) -> Sequence[str]:
         return [str(each.get("name")) for each in self._pages("/services?count=255", doing="list the services")]
 
+    def create_service(self, body: Payload, *, doing: str) -> str | None:
+        """The id of the operation that makes it. Raises EffectUnknown where the answer was lost: whoever calls looks first."""
+        return operation_id(self._ask("POST", "/services", doing=doing, body=dict(body)))
+
     def patch_service(self, name: str, operations: Sequence[Payload], *, doing: str) -> str | None:
         """The id of the operation that was begun; None where the change is through already."""
         answer = self._ask(
@@ -113,6 +117,12 @@ class ModelManagement:
     def create_model(self, body: Payload) -> Payload:
         """Raises EffectUnknown where the answer was lost: whoever calls looks for the model first."""
         return self._ask("POST", "/models", doing=f'register the model "{body["name"]}"', body=body).object
+
+    def tag_model(self, identifier: str, tags: Mapping[str, str]) -> None:
+        doing = f'tag the model "{identifier}"'
+        changes = [{"op": "replace", "path": "/kvTags", "value": dict(tags)}]
+        below = f"/models/{quote(identifier, safe='')}"
+        self._ask("PATCH", below, doing=doing, body=changes, headers=_JSON_PATCH, repeatable=True)
 
     def delete_model(self, identifier: str) -> Answer:
         doing = f'delete the model "{identifier}"'

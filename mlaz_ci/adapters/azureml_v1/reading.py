@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, SPEC_VARIABLE, Record, read_records
+from mlaz_ci.migration import auth_of
 from mlaz_ci.models import DeploymentFacts, ServiceFacts, ServiceState, Target
 from mlaz_ci.refusals import read_told
 from mlaz_ci.serving.stamp import Stamp, read_stamp
@@ -127,6 +128,7 @@ def service_facts(seen: Seen, target: Target, state: ServiceState, studio_url: s
         tags=seen.tags,
         created_at=_moment(payload.get("createdTime")),
         detail=_detail(payload),
+        auth=auth_of(payload),
         studio_url=studio_url,
         settings=settings_of(payload),
     )

@@ -17,7 +17,8 @@ from mlaz_ci.adapters.azureml_v1.mms import ModelManagement, Payload
 from mlaz_ci.adapters.azureml_v1.upload import ORIGIN, Artifacts, Parcel
 from mlaz_ci.errors import Conflict, ModelPathNotFound
 from mlaz_ci.models import ModelRef
-from mlaz_ci.ports import Progress
+from mlaz_ci.ports import Platform, Progress
+from mlaz_ci.serving.stamp import OWNER, is_ours, read_stamp
 
 _CONTENT: Final = "mlaz-content"
 _SOURCE: Final = "mlaz-source"
@@ -31,9 +32,10 @@ _FOLDER: Final = "model"
 
 
 class Registry:
-    def __init__(self, mms: ModelManagement, artifacts: Artifacts) -> None:
+    def __init__(self, mms: ModelManagement, artifacts: Artifacts, platform: Platform) -> None:
         self._mms = mms
         self._artifacts = artifacts
+        self._platform = platform
 
     def register(
         self, model: ModelRef, *, tags: Mapping[str, str], folder: Path | None, progress: Progress
@@ -42,11 +44,26 @@ class Registry:
         if model.is_in_workspace and model.version:
             return model
         if model.is_in_workspace:
-            found = self._by_reference(model, tags)
+            found, was_there = self._by_reference(model, tags)
         else:
             assert folder is not None, "a model of elsewhere is fetched before it is registered"
-            found = self._by_upload(model, tags, folder, progress)
-        return replace(model, name=str(found["name"]), version=str(found["version"]))
+            found, was_there = self._by_upload(model, tags, folder, progress)
+        if was_there:
+            self._add_tags(found, tags)
+        return replace(model, name=str(found["name"]), version=str(found["version"]), was_registered=was_there)
+
+    def _add_tags(self, known: Payload, tags: Mapping[str, str]) -> None:
+        """The user's onto a version of ours that is reused. Ours stay: they tell of the run that registered it."""
+        there = known.get("kvTags")
+        there = there if isinstance(there, dict) else {}
+        new = {name: value for name, value in tags.items() if not is_ours(name) and there.get(name) != value}
+        if not new:
+            return
+        label = f"{known['name']}/{known['version']}"
+        if read_stamp(there).owner != tags.get(OWNER):
+            self._platform.info(f"Model {label} was registered by others: its tags are left as they are.")
+            return
+        self._mms.tag_model(f"{known['name']}:{known['version']}", {**there, **new})
 
     def remove_version(self, name: str, version: str) -> bool:
         answer = self._mms.delete_model(f"{name}:{version}")
@@ -58,16 +75,16 @@ class Registry:
             )
         return answer.status not in {204, 404}
 
-    def _by_reference(self, model: ModelRef, tags: Mapping[str, str]) -> Payload:
+    def _by_reference(self, model: ModelRef, tags: Mapping[str, str]) -> tuple[Payload, bool]:
         assert model.run_id is not None, "a model in the workspace is a run's or has a version"
         path = model.artifact_uri.removeprefix(f"runs:/{model.run_id}/").strip("/")
         prefix = self._artifacts.run_prefix(model.run_id, path)
         known = self._of_run(model, prefix)
         if known:
-            return known
+            return known, True
         asset_id = self._mms.create_asset(model.name, prefix, model.run_id)
         body = _model_body(model, tags, asset_id, {}) | {"runId": model.run_id}
-        return self._create(body, lambda: self._of_run(model, prefix))
+        return self._create(body, lambda: self._of_run(model, prefix)), False
 
     def _of_run(self, model: ModelRef, prefix: str) -> Payload | None:
         """The newest version of that name made of these artifacts, whoever made it."""
@@ -81,12 +98,14 @@ class Registry:
                 return each
         return None
 
-    def _by_upload(self, model: ModelRef, tags: Mapping[str, str], folder: Path, progress: Progress) -> Payload:
+    def _by_upload(
+        self, model: ModelRef, tags: Mapping[str, str], folder: Path, progress: Progress
+    ) -> tuple[Payload, bool]:
         parcels = _parcels(folder)
         content = _content_digest(parcels)
         known = self._of_content(model.name, content)
         if known:
-            return known
+            return known, True
         total, done, lock = sum(each.size_bytes for each in parcels), 0, threading.Lock()
 
         def sent(size: int) -> None:
@@ -99,7 +118,7 @@ class Registry:
         self._artifacts.put(container, parcels, sent=sent)
         asset_id = self._mms.create_asset(model.name, f"{ORIGIN}/{container}/{_FOLDER}", None)
         body = _model_body(model, tags, asset_id, {_CONTENT: content})
-        return self._create(body, lambda: self._of_content(model.name, content))
+        return self._create(body, lambda: self._of_content(model.name, content)), False
 
     def _of_content(self, name: str, content: str) -> Payload | None:
         return next(iter(self._mms.models(name=name, properties=f"{_CONTENT}={content}")), None)

@@ -1,13 +1,18 @@
-"""Puts back what a web service served before, by one PATCH: from what was read of it before the change, or from its record."""
+"""Puts back what a web service served before: from what was read of it before the change, or from its record.
+
+One PATCH where the service is there; where it made way for another, one POST of what Azure told of it.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mlaz_ci.adapters.azure_wire import EffectUnknown
 from mlaz_ci.adapters.azureml_v1.environment import Environments
 from mlaz_ci.adapters.azureml_v1.mms import ModelManagement
-from mlaz_ci.adapters.azureml_v1.reading import Seen
+from mlaz_ci.adapters.azureml_v1.reading import Seen, settings_of
 from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, Record
 from mlaz_ci.errors import NothingToRollBackTo
 from mlaz_ci.serving.stamp import Stamp, render_stamp
@@ -20,6 +25,17 @@ _MEMBERS: Final = {
         *("containerResourceRequirements", "livenessProbeRequirements", "scoringTimeoutMs", "numReplicas"),
         *("maxConcurrentRequestsPerContainer", "maxQueueWaitMs", "namespace"),
     ),
+}
+
+
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What a service is made with and Azure tells again, in the words of Microsoft's AciServiceCreateRequest and AksServiceCreateRequest.
+_TOLD_AGAIN: Final = {
+    "ACI": (
+        *("description", "location", "containerResourceRequirements", "authEnabled", "appInsightsEnabled"),
+        *("dataCollection", "vnetConfiguration", "encryptionProperties"),
+    ),
+    "AKS": (*_MEMBERS["AKS"], "computeName"),
 }
 
 
@@ -51,6 +67,33 @@ class Restoring:
         replaced = {"environmentImageRequest": image, **changes}
         operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in replaced.items()]
         return self._mms.patch_service(service_name, operations, doing=doing)
+
+    def make_anew(self, service_name: str, before: Seen, keys: Mapping[str, str]) -> str | None:
+        """The operation that makes a service again that is gone, as it was read before. Raises NothingToRollBackTo."""
+        kind = str(before.payload.get("computeType"))
+        image = before.image_request or self._image(before.live)
+        if image is None or before.payload.get("sslEnabled"):
+            missing = "its image" if image is None else "its TLS key"
+            raise NothingToRollBackTo(f'Service "{service_name}" cannot be made anew: Azure does not tell {missing}.')
+        label = str(settings_of(before.payload).get("dns_name_label") or "")
+        told = {name: before.payload.get(name) for name in _TOLD_AGAIN.get(kind, ())}
+        body = {
+            "name": service_name,
+            "computeType": kind,
+            **{name: value for name, value in told.items() if value is not None},
+            # Azure gives a service without a label one of its own.
+            **({"dnsNameLabel": label} if label and not _GUID.fullmatch(label) else {}),
+            "kvTags": before.tags,
+            "properties": before.payload.get("properties") or {},
+            "keys": dict(keys),
+            "environmentImageRequest": image,
+        }
+        try:
+            return self._mms.create_service(body, doing=f'make the service "{service_name}" anew')
+        except EffectUnknown:
+            if (made := self._mms.service(service_name)) is None:
+                raise
+            return str(made.get("operationId") or "") or None
 
     def _image(self, record: Record | None) -> Mapping[str, Any] | None:
         """The image request of a record: its environment is read anew, since the record names it alone."""

@@ -31,6 +31,13 @@ class Caller:
         """Another deployment may ask for another credential."""
         self._credentials.pop(service_name, None)
 
+    def keys(self, service_name: str) -> Mapping[str, str]:
+        """`primaryKey` and `secondaryKey`, masked."""
+        keys = self._mms.keys(service_name)
+        for value in keys.values():
+            self._platform.mask(value)
+        return keys
+
     def call(self, service: Payload, request: ScoreRequest, *, wanted_spec: str | None) -> ScoreResponse:
         """The answer, of `wanted_spec` where that is given and it comes in time. Raises NotReachable."""
         name, uri = str(service.get("name")), str(service.get("scoringUri") or "")
@@ -100,7 +107,5 @@ class Caller:
             return token
         if not service.get("authEnabled"):
             return ""
-        keys = self._mms.keys(name)
-        for value in keys.values():
-            self._platform.mask(value)
+        keys = self.keys(name)
         return keys.get("primaryKey") or keys.get("secondaryKey") or ""

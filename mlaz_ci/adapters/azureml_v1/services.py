@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from mlaz_ci.adapters.azureml_v1.scoring import Caller
 from mlaz_ci.adapters.azureml_v1.script import Script
 from mlaz_ci.adapters.azureml_v1.sdk import Sdk
 from mlaz_ci.adapters.azureml_v1.upload import Artifacts
-from mlaz_ci.errors import DeployTimedOut
+from mlaz_ci.errors import DeployTimedOut, MlazError
 from mlaz_ci.models import (
     Cloud,
     Cluster,
@@ -56,7 +57,7 @@ class WebServices:
         self._mms = ModelManagement(door)
         self._sdk = Sdk(door, authentication)
         artifacts = Artifacts(door, platform)
-        self._registry = Registry(self._mms, artifacts)
+        self._registry = Registry(self._mms, artifacts, platform)
         self._environments = Environments(door, self._sdk, clock)
         self._following = Following(door, self._mms, platform)
         self._caller = Caller(self._mms, clock, platform)
@@ -77,13 +78,14 @@ class WebServices:
         """As each service was before this process changed anything of it."""
         self._begun: dict[str, tuple[str, str]] = {}
         """What this process made of it: the deployment's name and spec."""
+        self._keys: dict[str, Mapping[str, str]] = {}
+        """Those of a service that made way, to be given back with it: they are kept nowhere else."""
 
     # --- Serving ----------------------------------------------------------------------------------------------------
 
     def snapshot(self, service_name: str) -> Snapshot:
         payload = self._mms.service(service_name)
         if payload is None:
-            self._seen.pop(service_name, None)
             return Snapshot()
         state, payload = self._following.state_of(payload)
         seen = see(payload)
@@ -104,6 +106,7 @@ class WebServices:
     def start(self, service_name: str, deployment_name: str) -> None:
         spec, script = self._staged[service_name, deployment_name]
         self._caller.forget(service_name)
+        self._begun[service_name] = (spec.deployment_name, spec.spec_hash)
         self._following.begin(service_name, self._making.create(spec, script))
 
     def observe(self, service_name: str, deployment_name: str) -> Observation:  # noqa: ARG002 - a service has one
@@ -158,11 +161,23 @@ class WebServices:
         self._begun[name] = (spec.deployment_name, spec.spec_hash)
         self._following.begin(name, self._making.update(spec, script, seen))
 
-    def restore(self, service_name: str, deployment_name: str) -> None:
-        now = see(require(self._mms.service(service_name), service_name))
+    def make_way(self, service_name: str) -> None:
         kept = self._seen.get(service_name)
+        if kept and kept.payload.get("authEnabled"):
+            # Without them the service still comes back, with new ones.
+            with contextlib.suppress(MlazError):
+                self._keys[service_name] = self._caller.keys(service_name)
+        self.delete(service_name)
+
+    def restore(self, service_name: str, deployment_name: str) -> None:
+        payload, kept = self._mms.service(service_name), self._seen.get(service_name)
         is_before = kept is not None and _live_name(kept) == deployment_name
         self._caller.forget(service_name)
+        if payload is None and is_before and kept is not None:
+            operation = self._restoring.make_anew(service_name, kept, self._keys.get(service_name, {}))
+            self._following.begin(service_name, operation)
+            return
+        now = see(require(payload, service_name))
         if is_before and kept is not None and _mark(now) not in {_mark(kept), self._begun.get(service_name)}:
             # Another run came between: what it made is not ours to take back.
             self._platform.info(f'Service "{service_name}" was changed by another run meanwhile, and is left as it is.')
@@ -183,11 +198,13 @@ class WebServices:
     def remove_version(self, name: str, version: str) -> bool:
         return self._registry.remove_version(name, version)
 
-    def ensure_cluster(self, cluster: Cluster, progress: Progress, *, deadline_s: float) -> bool:
-        return self._clusters.ensure(cluster, progress, deadline_s=deadline_s)
+    def ensure_cluster(
+        self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float
+    ) -> bool:
+        return self._clusters.ensure(cluster, progress, tags=tags, deadline_s=deadline_s)
 
-    def remove_cluster(self, name: str, *, keeps_resource: bool) -> bool:
-        return self._clusters.remove(name, keeps_resource=keeps_resource)
+    def remove_cluster(self, name: str, *, keeps_resource: bool, owner: str | None) -> bool:
+        return self._clusters.remove(name, keeps_resource=keeps_resource, owner=owner)
 
     def inspect(self, request: Request) -> Sequence[Finding]:
         return self._inspection.inspect(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,18 @@ def test_deploy__on_failure_keep__leaves_the_failed_service(scene: Scene) -> Non
     with pytest.raises(ServiceFailed):
         scene.deploy(on_failure=OnFailure.KEEP)
     assert scene.run(Command.STATUS).status is Status.FAILED
+    scene.run(Command.CLEANUP)
+    scene.cloud.faults.add(BROKEN_ANSWER, host=SCORING_HOST, times=1)
+    with pytest.raises(SmokeTestFailed) as raised:
+        scene.deploy(on_failure=OnFailure.KEEP)
+    assert "traffic stays" not in raised.value.remedy_text
+    assert scene.last
+    left = scene.last.failure_of(raised.value).left_behind
+    assert left == (f"{SERVICE}/g1 was kept (`on-failure: keep`): it is all that the service's callers reach.",)
+    mms_errors.provoke(scene.cloud, "aci-crashloop", service=SERVICE)
+    scene.run(Command.CLEANUP)
+    with pytest.raises(ServiceFailed):
+        scene.deploy(on_failure=OnFailure.KEEP)
     # What never served is made anew by the next deploy.
     assert scene.deploy().status is Status.HEALTHY
 
@@ -259,6 +272,31 @@ def test_deploy__same_run_again__is_registered_once(scene: Scene) -> None:
     outcome = scene.deploy()
     assert (outcome.model_version, versions_of(scene)) == ("1", ["1"])
     assert scene.cloud.trace.find(method="POST", path=r"/models$") == []
+    assert [each.what for each in outcome.mutations] == ["created"]
+    assert "The model was registered before, as churn/1; that version is reused." in outcome.notes
+
+
+def test_deploy__other_tags_of_the_user__land_on_service_and_reused_model_beside_those_of_others(scene: Scene) -> None:
+    scene.deploy()
+    scene.run(Command.CLEANUP)
+    container = registry.get(scene.cloud, scene.cloud.state(workspaces.Workspaces).default, "churn")
+    assert container
+    tags = container.versions["1"].properties["tags"]
+    tags["approved-by"] = "risk"
+    scene.deploy(tags={"team": "retention", "tier": "gold"})
+    told = container.versions["1"].properties["tags"]
+    assert (told["team"], told["tier"], told["approved-by"]) == ("retention", "gold", "risk")
+    assert (scene.payload["kvTags"]["team"], scene.payload["kvTags"]["tier"]) == ("retention", "gold")
+
+
+def test_deploy__model_that_others_registered__is_reused_and_left_as_it_is(scene: Scene) -> None:
+    scene.deploy(owner="somebody-else")
+    scene.run(Command.CLEANUP, owner="somebody-else")
+    scene.cloud.trace.clear()
+    outcome = scene.deploy(tags={"team": "retention"})
+    assert (outcome.model_version, versions_of(scene)) == ("1", ["1"])
+    assert scene.cloud.trace.find(method="PATCH", path=r"/models/") == []
+    assert any("registered by others" in line for line in scene.platform.lines)
 
 
 def test_deploy__model_says_where_it_came_from(scene: Scene) -> None:
@@ -302,7 +340,11 @@ def test_deploy__keys_from_the_section__are_set_and_never_shown(scene: Scene) ->
     assert scene.deploy(shape=changed).status is Status.HEALTHY
     assert service.keys["primaryKey"] == "another-key-of-many"
     assert "key-of-many" not in scene.platform.text
-    assert [title for _, title, _ in scene.platform.annotations].count("key-in-clear") == 2
+    # Keys are the service's, not a deployment's: a rollback needs no copy of them, and there is none.
+    assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
+    assert service.keys["primaryKey"] == "another-key-of-many"
+    assert not [name for name, value in scene.payload.items() if name != "keys" and "key-of-many" in json.dumps(value)]
+    assert [title for _, title, _ in scene.platform.annotations].count("key-in-clear") == 3
 
 
 def test_invoke__of_a_service_with_keys__uses_the_key_and_tells_it_to_nobody(scene: Scene, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mlaz_ci.errors import ComputeNotFound, Conflict, DeployTimedOut, RecreateNotAllowed
-from mlaz_ci.models import AuthMode, AzureShape, Cluster, Command, ComputeName, Secret, Status, Target
+from mlaz_ci.errors import ComputeNotFound, Conflict, DeployTimedOut, NotOurs, RecreateNotAllowed
+from mlaz_ci.models import AuthMode, AzureShape, Cluster, Command, ComputeName, ModelVersionName, Secret, Status, Target
 from tests.azure import webservices, world
 from tests.azure.arm import computes, workspaces
 from tests.azure.transitions import after_seconds
@@ -174,6 +174,7 @@ def test_deploy__cluster_to_be_made__is_made_once_with_azures_defaults(aks: Scen
     [body] = aks.bodies("PUT", f"/computes/{CLUSTER}$")
     assert body["properties"]["computeType"] == "AKS"
     assert "properties" not in body["properties"]
+    assert body["tags"].items() >= {"managed-by": "mlaz-ci", "mlaz-owner": "repo:1", "team": "growth"}.items()
     shown = [update for each in aks.platform.progresses for update in each.updates if update[2] == "minutes"]
     assert shown[-1][0] > 20
     aks.serve("run-2")
@@ -200,6 +201,7 @@ def test_deploy__cluster_to_be_attached__is_attached_by_its_id(aks: Scene) -> No
     compute = compute_of(aks)
     assert compute
     assert compute.resource_id == RESOURCE_ID
+    assert (compute.tags["managed-by"], compute.tags["mlaz-owner"]) == ("mlaz-ci", "repo:1")
 
 
 def test_deploy__cluster_that_takes_too_long__is_timed_out_and_taken_up_by_the_next_run(aks: Scene) -> None:
@@ -226,17 +228,37 @@ def test_deploy__compute_that_is_no_aks__is_refused(aks: Scene) -> None:
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["detach", "delete"])
-def test_cleanup__compute_asked_for_by_name__goes_after_its_service(on_cluster: Scene, *, keeps: bool) -> None:
-    on_cluster.deploy()
-    outcome = on_cluster.run(Command.CLEANUP, also_delete=(ComputeName(name=CLUSTER, keeps_resource=keeps),))
+def test_cleanup__compute_asked_for_by_name__goes_after_its_service(aks: Scene, *, keeps: bool) -> None:
+    aks.deploy(shape=with_cluster(aks))
+    outcome = aks.run(Command.CLEANUP, also_delete=(ComputeName(name=CLUSTER, keeps_resource=keeps),))
     assert outcome.status is Status.DELETED
     assert [each.what for each in outcome.mutations] == [
         "deleted",
         "detached the compute" if keeps else "deleted the compute",
     ]
-    assert compute_of(on_cluster) is None
-    [deletion] = on_cluster.cloud.trace.find(method="DELETE", path="/computes/")
+    assert compute_of(aks) is None
+    [deletion] = aks.cloud.trace.find(method="DELETE", path="/computes/")
     assert deletion.query["underlyingresourceaction"] == ("Detach" if keeps else "Delete")
+
+
+def test_cleanup__compute_of_others__is_left_with_exit_5_and_taken_over_by_its_name(on_cluster: Scene) -> None:
+    on_cluster.deploy()
+    also = (ComputeName(name=CLUSTER, keeps_resource=True), ModelVersionName(name="churn", version="1"))
+    with pytest.raises(NotOurs, match=f'The compute "{CLUSTER}" belongs to nobody we know') as raised:
+        on_cluster.run(Command.CLEANUP, also_delete=also)
+    assert raised.value.exit_code == 5
+    assert f"take-over: {CLUSTER}" in raised.value.remedy_text
+    assert on_cluster.last
+    failure = on_cluster.last.failure_of(raised.value)
+    assert [each.what for each in failure.mutations] == ["deleted", "deleted the model version"]
+    assert [each.partition(":")[0] for each in failure.left_behind] == [
+        f'Could not detach the compute "{CLUSTER}", if it is ours'
+    ]
+    assert compute_of(on_cluster) is not None
+    outcome = on_cluster.run(Command.CLEANUP, also_delete=also, take_over=CLUSTER)
+    assert (outcome.status, [each.what for each in outcome.mutations]) == (Status.DELETED, ["detached the compute"])
+    assert compute_of(on_cluster) is None
+    assert on_cluster.run(Command.CLEANUP, also_delete=also).status is Status.ABSENT
 
 
 def test_cleanup__of_the_service_alone__leaves_the_cluster(on_cluster: Scene) -> None:

@@ -158,6 +158,7 @@ class Scene:
             models_folder=self.folder / "models",
             registry=services,
             in_place=services,
+            recreating=services,
             clusters=services,
             premises=services,
         )

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlaz_ci.models import ScoreRequest
+from mlaz_ci.models import AuthMode, ScoreRequest
 from mlaz_ci.report.curl import curl_line, shorten_body
+from tests import samples
 from tests.unit.report import scenarios
 
 
@@ -29,6 +30,17 @@ def test_curl_line__any_uri_and_body__is_one_command_on_one_line(uri: str, body:
 
 def test_curl_line__nothing_to_call__is_absent() -> None:
     assert curl_line(replace(scenarios.HEALTHY, scoring_uri=None)) is None
+
+
+@pytest.mark.parametrize("auth", [AuthMode.KEY, AuthMode.TOKEN, AuthMode.ENTRA])
+def test_curl_line__service_that_asks_for_a_key__shows_where_it_goes_and_never_which(auth: AuthMode) -> None:
+    service = replace(samples.service(), auth=auth)
+    line = curl_line(replace(scenarios.HEALTHY, service=service))
+    assert line
+    assert """ -H 'Content-Type: application/json' -H "Authorization: Bearer $KEY" -d """ in line
+    open_to_all = curl_line(replace(scenarios.HEALTHY, service=replace(service, auth=AuthMode.NONE)))
+    assert open_to_all
+    assert "Authorization" not in open_to_all
 
 
 ROWS = [[0.1] * 10] * 500

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from mlaz_ci.errors import MissingInput, NothingToRollBackTo, NotOurs, RecreateNotAllowed, ServiceNotFound
+from mlaz_ci.errors import (
+    InapplicableInput,
+    MissingInput,
+    NothingToRollBackTo,
+    NotOurs,
+    RecreateNotAllowed,
+    ServiceNotFound,
+)
 from mlaz_ci.models import (
     AuthMode,
     AzureShape,
@@ -18,9 +25,10 @@ from mlaz_ci.models import (
     SmokeTest,
     Snapshot,
     Status,
+    Strategy,
     Target,
 )
-from mlaz_ci.targets import aci, aks
+from mlaz_ci.targets import TargetRules, aci, aks, managed
 from tests import samples
 
 SMOKE = ScoreRequest(body=b"{}", origin="the model's input example")
@@ -44,7 +52,7 @@ def test_plan_deploy__nothing_there__registers_by_reference_creates_and_verifies
             'at once: register the model file:///models/churn as "churn" (by reference; no byte of it passes through here), unless it is there; '
             f"build the environment {samples.lock().hash} (Python 3.11), unless it is there"
         ),
-        'start deployment "g1" of service "churn", without traffic',
+        'create service "churn" with deployment "g1"',
         'wait until deployment "g1" is healthy',
         'smoke-test deployment "g1" with the model\'s input example (required)',
     ]
@@ -52,8 +60,59 @@ def test_plan_deploy__nothing_there__registers_by_reference_creates_and_verifies
     assert plan.done is Status.HEALTHY
     assert plan.notes == (
         "The service asks its callers for no key (Azure's default here; `auth: key` changes it): whoever knows its address can call it.",
-        "`target: managed` runs on a Standard_DS1_v2 for 1 cores and 0.5 GB and asks its callers for a key, which this service does not.",
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (
+            AzureShape(cpu_cores=1.0),
+            "For 1 core and 0.5 GB it runs on a Standard_DS1_v2. It asks its callers for a key, which this service does not.",
+        ),
+        (AzureShape(memory_gb=4.0, auth=AuthMode.KEY), "For 0.1 cores and 4 GB it runs on a Standard_DS2_v2."),
+        (
+            AzureShape(cpu_cores=500.0, auth=AuthMode.KEY),
+            "For 500 cores and 0.5 GB it needs an `instance-type`, a VM size.",
+        ),
+    ],
+    ids=["open", "keyed", "too-large"],
+)
+def test_findings__of_aci__tell_the_one_word_and_what_changes_with_it(shape: AzureShape, told: str) -> None:
+    [finding] = aci.findings(samples.request(shape=shape))
+    assert finding.remedy == (
+        "One word moves it: `target: managed`. Inputs, bodies, answers and the callers' Authorization header stay; "
+        f"the URL and the keys change. {told}"
+    )
+
+
+@pytest.mark.parametrize(("rules", "target", "successor"), [(aci, "aci", "managed"), (aks, "aks", "kubernetes")])
+def test_findings__canary_where_there_are_none__is_refused_and_not_made_a_replacement(
+    rules: TargetRules, target: str, successor: str
+) -> None:
+    request = samples.request(target=Target(target), shape=AzureShape(), strategy=Strategy.CANARY)
+    with pytest.raises(InapplicableInput, match="all callers would get the new model at once") as raised:
+        rules.findings(request)
+    assert f"`target: {successor}` has canaries" in raised.value.remedy_text
+
+
+def test_plan_deploy__recreate_asked_for__needs_consent_and_makes_it_anew() -> None:
+    there = Snapshot(service=service(live="g1", deployments=(SERVING,)))
+    wanted = replace(SPEC, deployment_name="g2")
+    with pytest.raises(RecreateNotAllowed, match="`strategy: recreate` was asked for"):
+        aci.plan_deploy(samples.request(strategy=Strategy.RECREATE), wanted, there, SMOKE)
+    request = samples.request(strategy=Strategy.RECREATE, allow_recreate=True)
+    plan = aci.plan_deploy(request, wanted, there, SMOKE)
+    assert described(plan.steps)[1:3] == [
+        'delete service "churn", to make it anew',
+        'create service "churn" with deployment "g2"',
+    ]
+
+
+def test_findings__of_aks__tell_what_the_cluster_needs() -> None:
+    [finding] = aks.findings(samples.request(shape=AzureShape(compute="k8s")))
+    assert finding.remedy.startswith("One word moves it: `target: kubernetes`.")
+    assert finding.remedy.endswith("is attached as Kubernetes under a name of its own.")
 
 
 def test_plan_deploy__model_of_another_store__is_fetched_and_uploaded() -> None:
@@ -88,7 +147,7 @@ def test_plan_deploy__service_that_never_served__is_made_anew() -> None:
     plan = aci.plan_deploy(samples.request(), SPEC, Snapshot(service=there), SMOKE)
     assert described(plan.steps)[1:3] == [
         'stop and delete service "churn" with its deployments',
-        'start deployment "g1" of service "churn", without traffic',
+        'create service "churn" with deployment "g1"',
     ]
 
 
@@ -170,11 +229,19 @@ def test_plan_deploy__what_azure_never_changes__is_refused_with_what_would_chang
     )
     plan = aci.plan_deploy(samples.request(allow_recreate=True), wanted, Snapshot(service=there), SMOKE)
     assert described(plan.steps)[1:3] == [
-        'stop and delete service "churn" with its deployments',
-        'start deployment "g2" of service "churn", without traffic',
+        'delete service "churn", to make it anew',
+        'create service "churn" with deployment "g2"',
     ]
     assert "its URL, IP address and keys change" in plan.notes[-1]
+    assert described(plan.undo) == [
+        'stop and delete service "churn" with its deployments',
+        'put deployment "g1" of service "churn" back in place',
+        'wait until deployment "g1" is healthy',
+    ]
+    unknown = replace(there, deployments=(replace(SERVING, can_be_restored=False),))
+    plan = aci.plan_deploy(samples.request(allow_recreate=True), wanted, Snapshot(service=unknown), SMOKE)
     assert described(plan.undo) == ['stop and delete service "churn" with its deployments']
+    assert "the old one is lost" in plan.notes[-1]
 
 
 def test_plan_deploy__of_another_target_by_the_same_name__is_refused() -> None:
@@ -199,6 +266,18 @@ def test_plan_cleanup__what_services_share__goes_by_name_and_after_the_service()
     assert described(plan.steps) == [
         'stop and delete service "churn" with its deployments',
         'delete version 3 of the registered model "churn"',
-        'detach the compute "k8s"',
+        'detach the compute "k8s", if it is ours',
     ]
+    assert plan.carries_on
     assert aci.plan_cleanup(request, Snapshot()).done is Status.DELETED
+    taking = samples.request(also_delete=also, take_over="k8s")
+    assert described(aci.plan_cleanup(taking, Snapshot()).steps)[1] == 'detach the compute "k8s"'
+
+
+def test_plan_cleanup__of_an_endpoint__takes_model_versions_along_and_refuses_computes() -> None:
+    version = ModelVersionName(name="churn", version="3")
+    plan = managed.plan_cleanup(samples.request(also_delete=(version,)), Snapshot())
+    assert described(plan.steps) == ['delete version 3 of the registered model "churn"']
+    compute = ComputeName(name="k8s", keeps_resource=True)
+    with pytest.raises(InapplicableInput, match='"k8s"'):
+        managed.plan_cleanup(samples.request(also_delete=(compute,)), Snapshot())
