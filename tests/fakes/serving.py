@@ -159,6 +159,9 @@ class FakeAzure(FakeServing):
         self._called("detach" if keeps_resource else "delete", name)
         return True
 
+    def left(self, service_name: str) -> Snapshot | None:
+        return self.snapshot(service_name)
+
     def prepare(self, spec: DeploymentSpec) -> None:
         self._called("upload", spec.deployment_name)
 

@@ -64,10 +64,17 @@ class OnlineEndpoints:
         deployments = self._gateway.deployments(service_name)
         if self._request.command is Command.DEPLOY:
             self._tell_of_others(deployments)
+        return self._told(endpoint, deployments)
+
+    def left(self, service_name: str) -> Snapshot | None:
+        known = self._gateway.left(service_name)
+        return None if known is None else self._told(*known)
+
+    def _told(self, endpoint: seen.Endpoint, deployments: Sequence[seen.Deployment]) -> Snapshot:
         facts = seen.service_facts(
-            endpoint, deployments, owner=self._request.owner, studio_url=self._studio(service_name)
+            endpoint, deployments, owner=self._request.owner, studio_url=self._studio(endpoint.name)
         )
-        if self._request.take_over == service_name:
+        if self._request.take_over == endpoint.name:
             ours = tuple(replace(each, is_ours=True) for each in facts.deployments)
             facts = replace(facts, deployments=ours)
         return Snapshot(service=facts)

@@ -60,7 +60,7 @@ class Making:
             marks={key: value for key, value in marks.items() if key not in _OF_DEPLOYMENTS},
         )
         try:
-            self._gateway.put_endpoint(name, body)
+            self._gateway.begin_endpoint(name, body)
         except ServiceBusy:
             # Another run makes it right now, or our own first PUT does, whose answer was lost.
             pass

@@ -53,9 +53,7 @@ def service_facts_without_record(folder: Path, error: RecordUnreadable, host: st
     )
     facts = service_facts(folder, stand_in, host)
     # Which of its deployments is live is what the record would say: whatever still runs there, no run can go on with it.
-    return replace(
-        facts, state=ServiceState.FAILED, detail=error.what, port=None, scoring_uri=None, swagger_uri=None
-    )
+    return replace(facts, state=ServiceState.FAILED, detail=error.what, port=None, scoring_uri=None, swagger_uri=None)
 
 
 def _deployment_facts(record: Record, place: Place, host: str) -> DeploymentFacts:
