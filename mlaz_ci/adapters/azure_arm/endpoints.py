@@ -72,7 +72,11 @@ class OnlineEndpoints:
 
     def _told(self, endpoint: seen.Endpoint, deployments: Sequence[seen.Deployment]) -> Snapshot:
         facts = seen.service_facts(
-            endpoint, deployments, owner=self._request.owner, studio_url=self._studio(endpoint.name)
+            endpoint,
+            deployments,
+            owner=self._request.owner,
+            studio_url=self._studio(endpoint.name),
+            now=self._clock.utc_now(),
         )
         if self._request.take_over == endpoint.name:
             ours = tuple(replace(each, is_ours=True) for each in facts.deployments)
