@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, assert_never
@@ -122,6 +122,7 @@ class Execution:
                 self.left_behind.append(
                     f'Deployment "{plan.deployment_name}" is healthy and was kept without traffic: it could not be reached from here.'
                 )
+                self._release(plan)
             else:
                 self._undo(plan)
             raise
@@ -130,12 +131,22 @@ class Execution:
         """Take back what this run began. A failure here is told and never hides the first one."""
         if not self.has_changed or self.has_committed:
             return
+        if not plan.undo:
+            self._release(plan)
         for step in plan.undo:
             try:
                 for each in self._own_part(step, plan.deployment_name):
                     self._carry_out_step(each)
             except MlazError as error:
                 self.left_behind.append(f"Could not {step.describe()}: {error.what}")
+
+    def _release(self, plan: Plan) -> None:
+        """Best effort: whoever waits for a run that has ended waits for some minutes at most."""
+        waits = [step for step in plan.steps if isinstance(step, AwaitHealthy)]
+        if self.ports.endpoints is None or not waits or self.has_shifted:
+            return
+        with suppress(MlazError):
+            self.ports.endpoints.release(waits[0].service_name, waits[0].deployment_name)
 
     def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
         """A service that another run has put its own deployment in since is not ours alone to delete."""

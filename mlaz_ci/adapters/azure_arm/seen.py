@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -248,17 +247,3 @@ def _model_label(arm_id: str) -> str:
 def _model_version(arm_id: str) -> str | None:
     parts = arm_id.rstrip("/").split("/")
     return parts[-1] if len(parts) > 3 and parts[-2] == "versions" else None
-
-
-def lease(run: str, until: datetime) -> str:
-    return json.dumps({"run": run[:120], "until": until.astimezone(UTC).isoformat(timespec="seconds")})
-
-
-def run_at_work(deployment: Deployment, now: datetime) -> str | None:
-    """The run that says it is at work on the deployment, while its time is not up. Advice: nothing rests on it."""
-    try:
-        told = json.loads(deployment.tags.get(LEASE, ""))
-        until = datetime.fromisoformat(told["until"])
-        return str(told["run"]) if until > now else None
-    except (ValueError, TypeError, KeyError):
-        return None
