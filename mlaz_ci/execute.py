@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, assert_never
@@ -149,6 +149,7 @@ class Execution:
                 self.left_behind.append(
                     f'Deployment "{plan.deployment_name}" is healthy and was kept without traffic: it could not be reached from here.'
                 )
+                self._release(plan)
             else:
                 self._undo(plan)
             self.left_behind += self.lost
@@ -170,6 +171,8 @@ class Execution:
         """Take back what this run began. A failure here is told and never hides the first one."""
         if not self.has_changed or self.has_committed:
             return
+        if not plan.undo:
+            self._release(plan)
         # What is put back is waited for at the deadline too.
         self.deadline_s = max(self.deadline_s, self.ports.clock.now_s() + _UNDO_S)
         is_whole = True
@@ -193,6 +196,14 @@ class Execution:
         service = self.ports.serving.snapshot(step.service_name).service
         uri = service.scoring_uri if service else None
         return f'Service "{step.service_name}" was made anew as it was, with deployment "{step.deployment_name}"; it answers at {uri}.'
+
+    def _release(self, plan: Plan) -> None:
+        """Best effort: whoever waits for a run that has ended waits for some minutes at most."""
+        waits = [step for step in plan.steps if isinstance(step, AwaitHealthy)]
+        if self.ports.endpoints is None or not waits or self.has_shifted:
+            return
+        with suppress(MlazError):
+            self.ports.endpoints.release(waits[0].service_name, waits[0].deployment_name)
 
     def _own_part(self, step: Step, deployment_name: str | None) -> Sequence[Step]:
         """A service that another run has put its own deployment in since is not ours alone to delete."""

@@ -436,7 +436,8 @@ class Request:
     canary_percent: int = 10
     endpoint: EndpointUse = EndpointUse.CREATE
     allow_recreate: bool = False
-    keep_previous: bool = False
+    keep_previous_hours: float = 0.0
+    """How long what served stays without traffic, for a rollback; 0 ends it at once."""
     expect_model_version: str | None = None
     wait: bool = True
     deadline_s: float = 1800.0
@@ -477,6 +478,8 @@ class DeploymentFacts:
     """The smoke test that verified it, for the day it is started again."""
     is_ours: bool = True
     """Made by this owner: in an endpoint of others, all that may be touched."""
+    is_expired: bool = False
+    """Kept for a rollback, and its time is up."""
     can_be_restored: bool = False
     """Of a service that is changed in place: whether enough is on record to put this deployment back."""
 

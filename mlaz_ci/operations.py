@@ -183,8 +183,8 @@ class Job:
         return self.execution
 
     def outcome(self, plan: Plan, execution: Execution | None, before: Snapshot) -> Outcome:
-        """What is there now, read afresh, with what was done."""
-        after = before if execution is None else self.ports.serving.snapshot(self.request.service_name)
+        """What is there now, as it was read after the last change, with what was done."""
+        after = before if execution is None else self._after()
         done, notes = plan.done, [*plan.notes]
         if execution:
             notes += execution.notes
@@ -203,6 +203,11 @@ class Job:
             smoke_test=execution.smoke_test if execution else None,
             notes=tuple(notes),
         )
+
+    def _after(self) -> Snapshot:
+        name = self.request.service_name
+        left = self.ports.endpoints.left(name) if self.ports.endpoints else None
+        return left or self.ports.serving.snapshot(name)
 
 
 def _outcome_of_service(

@@ -216,6 +216,14 @@ class Endpoints(Protocol):
         """Create the endpoint, without a deployment; returns when it is there. One that is there already is left as it is."""
         ...
 
+    def left(self, service_name: str) -> Snapshot | None:
+        """The service as this run read it after its last change, so that a report need not ask again; None where it must."""
+        ...
+
+    def release(self, service_name: str, deployment_name: str) -> None:
+        """Let later runs not wait for this one's deployment: it stays without traffic, and this run has ended."""
+        ...
+
     def prepare(self, spec: DeploymentSpec) -> None:
         """Bring what a deployment needs besides model and environment to where it is made from: the scoring script."""
         ...

@@ -19,7 +19,8 @@ from mlaz_ci.errors import ModelNotServable
 from mlaz_ci.models import ModelFacts, ModelSignature
 
 MLMODEL_FILE = "MLmodel"
-REQUIREMENT_FILES = ("requirements.txt", "conda.yaml", "python_env.yaml")
+PYTHON_FILE = "python_env.yaml"
+REQUIREMENT_FILES = ("requirements.txt", "conda.yaml", PYTHON_FILE)
 MLMODEL_LIMIT_BYTES = 4 * 1024 * 1024
 REQUIREMENT_LIMIT_BYTES = 1024 * 1024
 EXAMPLE_LIMIT_BYTES = 1024 * 1024

@@ -139,7 +139,7 @@ def _build(
         canary_percent=int(settings.number("canary-percent")),
         endpoint=settings.choice("endpoint", EndpointUse),
         allow_recreate=settings.boolean("allow-recreate"),
-        keep_previous=settings.boolean("keep-previous"),
+        keep_previous_hours=settings.number("keep-previous"),
         expect_model_version=settings.text("expect-model-version"),
         wait=settings.boolean("wait"),
         deadline_s=settings.number("deadline-minutes") * 60,

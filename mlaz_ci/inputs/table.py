@@ -394,10 +394,14 @@ _ROWS: Final = (
     Input(
         name="keep-previous",
         group=Group.HOW,
-        says="Keep the old deployment on Azure, without traffic and at its price, so that a rollback takes seconds.",
-        kind=Kind.BOOLEAN,
-        default="false",
-        used_by=_SETTLES,
+        says="For how many hours the old deployment stays on Azure, without traffic and at its price, so that a rollback takes seconds; "
+        "0 deletes it at once. The first deploy after that time deletes it.",
+        kind=Kind.NUMBER,
+        default="0",
+        minimum=0,
+        maximum=8760,
+        unit="hours",
+        used_by=_SETTLES | {Command.PROMOTE, Command.ROLLBACK},
     ),
     Input(
         name="build-from-source",

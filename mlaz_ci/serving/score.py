@@ -128,16 +128,26 @@ def find_model() -> str:
     raise RuntimeError(f"No MLmodel file in or below AZUREML_MODEL_DIR ({root}).")
 
 
+# Name → text of the files beside this one, where it travels alone; whoever sends it so adds a line at its end.
+BESIDE: dict[str, str] = {}
+
+
 def publish_swagger() -> None:
     """Put our swagger files where the server looks, after init(): in AML_APP_ROOT. A read-only one costs the page only."""
     here = os.path.dirname(os.path.abspath(__file__))
     app_root = os.environ.get("AML_APP_ROOT", "/var/azureml-app")
-    if os.path.realpath(app_root) == os.path.realpath(here):
-        return
+    is_here = os.path.realpath(app_root) == os.path.realpath(here)
     for name in ("swagger.json", "swagger3.json"):
+        text = BESIDE.get(name)
+        if is_here and text is None:
+            continue
         draft = os.path.join(app_root, f"{name}.{uuid.uuid4().hex}")
         try:
-            shutil.copyfile(os.path.join(here, name), draft)
+            if text is None:
+                shutil.copyfile(os.path.join(here, name), draft)
+            else:
+                with open(draft, "w", encoding="utf-8") as file:
+                    file.write(text)
             os.replace(draft, os.path.join(app_root, name))  # whole or not at all: other workers read it now
         except OSError as error:
             log.info("%s is not published: %s", name, type(error).__name__)

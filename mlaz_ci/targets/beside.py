@@ -44,7 +44,13 @@ from mlaz_ci.plan import (
     UploadCode,
     Verify,
 )
-from mlaz_ci.targets.endpoint_parts import begun_before, check_endpoint, live_if_same, retire_others
+from mlaz_ci.targets.endpoint_parts import (
+    begun_before,
+    check_endpoint,
+    live_if_same,
+    retire_expired,
+    retire_others,
+)
 from mlaz_ci.targets.online_section import read_section
 from mlaz_ci.targets.pieces import done_status, until_verified
 
@@ -68,7 +74,7 @@ def plan_deploy(request: Request, spec: DeploymentSpec, snapshot: Snapshot, smok
         return _plan_same(request, service, same, smoke_request)
     live = service.deployment(service.live)
     if live is not None and request.strategy is Strategy.IN_PLACE:
-        return _plan_in_place(request, spec, live, smoke_request)
+        return _plan_in_place(request, spec, service, live, smoke_request)
     if live is not None and request.strategy is Strategy.RECREATE:
         return _plan_recreate(request, spec, service, live, smoke_request)
     return _plan_beside(request, spec, service, smoke_request)
@@ -145,7 +151,7 @@ def _plan_beside(
     steps = [] if begun else [*_prepare(request, spec, is_new=False), StartDeployment(spec=spec)]
     steps += until_verified(request, service.name, name, spec.spec_hash, smoke_request)
     if is_canary:
-        steps.append(_canary_step(request, spec, name))
+        steps += [_canary_step(request, spec, name), *retire_expired(service)]
     else:
         steps.append(ShiftTraffic(service_name=service.name, deployment_name=name))
         steps += _verified_by_users(steps, service)
@@ -185,13 +191,18 @@ def _has_its_share(request: Request, spec: DeploymentSpec, service: ServiceFacts
 
 
 def _plan_in_place(
-    request: Request, spec: DeploymentSpec, live: DeploymentFacts, smoke_request: ScoreRequest | None
+    request: Request,
+    spec: DeploymentSpec,
+    service: ServiceFacts,
+    live: DeploymentFacts,
+    smoke_request: ScoreRequest | None,
 ) -> Plan:
     """Azure's own rolling update, where there is no room for two."""
     if not live.is_ours:
         raise NotOurs(f'Deployment "{live.name}" of endpoint "{spec.service_name}" is not ours to change in place.')
     steps = [*_prepare(request, spec, is_new=False), UpdateDeployment(spec=spec)]
     steps += until_verified(request, spec.service_name, live.name, spec.spec_hash, smoke_request)
+    steps += retire_expired(service)
     undo: tuple[Step, ...] = (
         RestoreDeployment(service_name=spec.service_name, deployment_name=live.name),
         AwaitHealthy(service_name=spec.service_name, deployment_name=live.name),

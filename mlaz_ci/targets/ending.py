@@ -67,7 +67,7 @@ def plan_rollback(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
     if previous is None:
         raise NothingToRollBackTo(
             f'Endpoint "{service.name}" holds no deployment that served before "{service.live}".',
-            remedy="Deploy with `keep-previous: true`, or deploy the model version of before.",
+            remedy="Deploy with `keep-previous: 24`, or deploy the model version of before.",
         )
     steps = until_verified(request, service.name, previous.name, previous.spec_hash, smoke_request)
     steps.append(ShiftTraffic(service_name=service.name, deployment_name=previous.name))

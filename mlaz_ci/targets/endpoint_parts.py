@@ -16,7 +16,7 @@ from mlaz_ci.models import (
     Snapshot,
     Strategy,
 )
-from mlaz_ci.plan import RetireOlder
+from mlaz_ci.plan import RetireDeployment, RetireOlder, Step
 from mlaz_ci.targets.pieces import check_owner
 
 _AT_WORK = frozenset({ServiceState.CREATING, ServiceState.UPDATING, ServiceState.HEALTHY})
@@ -63,15 +63,29 @@ def retire_others(
 ) -> RetireOlder | None:
     """All of ours that are older than `own` (None: it is made by this plan); with `keep-previous` the one that served stays, without traffic.
 
-    What was kept before stays until then, strangers' always. A newer one is another run's, at work right now.
+    What was kept before stays until then, or until its time is up; strangers' always. A newer one is another run's, at work right now.
     """
     older = [each for each in service.deployments if each.is_ours and (own is None or _is_older(each, own))]
     is_change = own is None or own.name != service.live
-    kept = (service.live if request.keep_previous else None) if is_change else service.previous
+    kept = (service.live if request.keep_previous_hours else None) if is_change else _kept_on(service)
     known = [each.name for each in older if is_change or (each.state.is_settled and each.name != kept)]
     if not known and not is_change:
         return None
     return RetireOlder(service_name=service.name, deployment_name=name, known=tuple(known), kept=kept)
+
+
+def _kept_on(service: ServiceFacts) -> str | None:
+    previous = service.deployment(service.previous)
+    return previous.name if previous and not previous.is_expired else None
+
+
+def retire_expired(service: ServiceFacts) -> list[Step]:
+    """What was kept for a rollback and has had its time: for plans that leave the others where they are."""
+    return [
+        RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=False)
+        for each in service.deployments
+        if each.is_ours and each.is_expired
+    ]
 
 
 def _is_older(one: DeploymentFacts, other: DeploymentFacts) -> bool:

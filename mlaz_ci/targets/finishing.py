@@ -43,7 +43,7 @@ def finish_beside(request: Request, snapshot: Snapshot, smoke_request: ScoreRequ
         steps.append(ShareTraffic(service_name=service.name, deployment_name=name, percent=request.canary_percent))
         return Plan(steps=tuple(steps), done=Status.CANARY, deployment_name=name)
     steps.append(ShiftTraffic(service_name=service.name, deployment_name=name))
-    kept = service.live if request.keep_previous else None
+    kept = service.live if request.keep_previous_hours else None
     steps += [
         RetireDeployment(service_name=service.name, deployment_name=each.name, keep_files=each.name == kept)
         for each in service.deployments

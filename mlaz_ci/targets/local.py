@@ -147,8 +147,8 @@ def _plan_restart(
 
 
 def plan_finish(request: Request, snapshot: Snapshot, smoke_request: ScoreRequest | None) -> Plan | None:
-    """The one that served stays on disk here, as after a deploy that waited."""
-    return finish_beside(replace(request, keep_previous=True), snapshot, smoke_request)
+    """The one that served stays on disk here, as after a deploy that waited: until the next one comes, for any number of hours."""
+    return finish_beside(replace(request, keep_previous_hours=1.0), snapshot, smoke_request)
 
 
 def plan_cleanup(request: Request, snapshot: Snapshot) -> Plan:

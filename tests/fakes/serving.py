@@ -161,6 +161,12 @@ class FakeAzure(FakeServing):
         self._called("detach" if keeps_resource else "delete", name)
         return True
 
+    def left(self, service_name: str) -> Snapshot | None:
+        return self.snapshot(service_name)
+
+    def release(self, service_name: str, deployment_name: str) -> None:
+        self._called("release", deployment_name)
+
     def prepare(self, spec: DeploymentSpec) -> None:
         self._called("upload", spec.deployment_name)
 

@@ -113,7 +113,12 @@ class Assets:
                 raise
 
 
-def score_script() -> str:
+def score_script(beside: Mapping[str, str]) -> str:
+    """Our script with the files that travel beside it inside of it: each file of its own would be an upload of its own."""
+    return f"{_script()}\nBESIDE = {dict(sorted(beside.items()))!r}\n" if beside else _script()
+
+
+def _script() -> str:
     return resources.files("mlaz_ci.serving").joinpath(SCRIPT).read_text(encoding="utf-8")
 
 
@@ -122,7 +127,7 @@ def _environment_name(lock: Lock) -> str:
 
 
 def _files(spec: DeploymentSpec) -> Mapping[str, str]:
-    return {SCRIPT: score_script(), **spec.files}
+    return {SCRIPT: score_script(spec.files)}
 
 
 def _code_name(files: Mapping[str, str]) -> str:

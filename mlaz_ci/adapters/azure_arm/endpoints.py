@@ -11,6 +11,7 @@ from mlaz_ci.adapters.azure_arm import seen
 from mlaz_ci.adapters.azure_arm.assets import Assets
 from mlaz_ci.adapters.azure_arm.gateway import Gateway
 from mlaz_ci.adapters.azure_arm.insights import Insights
+from mlaz_ci.adapters.azure_arm.leases import Leases
 from mlaz_ci.adapters.azure_arm.logs import Logs
 from mlaz_ci.adapters.azure_arm.making import Making
 from mlaz_ci.adapters.azure_arm.premises import Inspection
@@ -35,6 +36,8 @@ from mlaz_ci.ports import Clock, Platform, Progress
 
 # These look on; the others wait until what another run has under way has ended, since they decide by what they see.
 _LOOKS_ON: Final = frozenset({Command.STATUS, Command.INVOKE, Command.SWEEP, Command.DOCTOR})
+# A cleanup takes away whatever is there, and waits for no run to finish what it will delete.
+_KEEPS_APART: Final = frozenset({Command.DEPLOY, Command.PROMOTE, Command.REJECT, Command.ROLLBACK})
 
 
 class OnlineEndpoints:
@@ -51,6 +54,7 @@ class OnlineEndpoints:
         insights = Insights(door, platform)
         self._rollout = Rollout(self._gateway, insights, request)
         self._making = Making(self._gateway, self._assets, self._registration, insights, request)
+        self._leases = Leases(self._gateway, self._making.run)
         self._scoring = Scoring(self._gateway)
         self._logs = Logs(self._gateway)
 
@@ -62,25 +66,29 @@ class OnlineEndpoints:
         if endpoint is None:
             return Snapshot()
         deployments = self._gateway.deployments(service_name)
-        if self._request.command is Command.DEPLOY:
-            self._tell_of_others(deployments)
+        if self._request.command in _KEEPS_APART and not self._request.dry_run and not self._making.made:
+            there, deployments = self._leases.wait(service_name, endpoint, deployments)
+            if there is None:
+                return Snapshot()
+            endpoint = there
+        return self._told(endpoint, deployments)
+
+    def left(self, service_name: str) -> Snapshot | None:
+        known = self._gateway.left(service_name)
+        return None if known is None else self._told(*known)
+
+    def _told(self, endpoint: seen.Endpoint, deployments: Sequence[seen.Deployment]) -> Snapshot:
         facts = seen.service_facts(
-            endpoint, deployments, owner=self._request.owner, studio_url=self._studio(service_name)
+            endpoint,
+            deployments,
+            owner=self._request.owner,
+            studio_url=self._studio(endpoint.name),
+            now=self._clock.utc_now(),
         )
-        if self._request.take_over == service_name:
+        if self._request.take_over == endpoint.name:
             ours = tuple(replace(each, is_ours=True) for each in facts.deployments)
             facts = replace(facts, deployments=ours)
         return Snapshot(service=facts)
-
-    def _tell_of_others(self, deployments: Sequence[seen.Deployment]) -> None:
-        """A lease is advice: whoever comes later goes on, and what it makes is the newer."""
-        now = self._clock.utc_now()
-        for each in deployments:
-            run = None if each.state.is_settled else seen.run_at_work(each, now)
-            if run is not None and run != self._making.run:
-                self._platform.info(
-                    f'Run {run} is deploying "{each.name}" right now. This run goes on beside it; what is made last serves in the end.'
-                )
 
     def _studio(self, service_name: str) -> str:
         host = {"AzureUSGovernment": "ml.azure.us", "AzureChinaCloud": "studio.ml.azure.cn"}
@@ -152,6 +160,9 @@ class OnlineEndpoints:
 
     def create_service(self, spec: DeploymentSpec) -> None:
         self._making.create_endpoint(spec)
+
+    def release(self, service_name: str, deployment_name: str) -> None:
+        self._leases.release(service_name, deployment_name)
 
     def prepare(self, spec: DeploymentSpec) -> None:
         self._making.prepare(spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ class Gateway:
         self.platform = platform
         self.deadline_s = deadline_s
         self._seen: dict[tuple[str, str], Resource] = {}
+        self._left: dict[str, tuple[Endpoint, tuple[Deployment, ...]]] = {}
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -78,35 +79,55 @@ class Gateway:
             return None
         raise refusal_of(told, doing=doing)
 
+    # --- what this process left ------------------------------------------------------------------------------------
+
+    def leave(self, endpoint: Endpoint, deployments: Sequence[Deployment]) -> None:
+        """Note a read that no write of this process comes after, but a deployment's deletion."""
+        self._left[endpoint.name] = (endpoint, tuple(deployments))
+
+    def left(self, name: str) -> tuple[Endpoint, tuple[Deployment, ...]] | None:
+        """An endpoint as this process read it after its last write; None where it must be asked for."""
+        return self._left.get(name)
+
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def put_endpoint(self, name: str, body: Mapping[str, Any]) -> None:
         """Returns when the operation has succeeded. Raises ServiceBusy where another one is under way, or what it failed of."""
-        doing = f'write the endpoint "{name}"'
-        answer = self.door.arm("PUT", _endpoint_path(name), doing=doing, body=body)
-        self.finish(answer, doing=doing)
+        self.finish(self.begin_endpoint(name, body), doing=_writing(name))
+
+    def begin_endpoint(self, name: str, body: Mapping[str, Any]) -> Answer:
+        """Returns when it is accepted; what comes of it shows in the endpoint."""
+        self._left.pop(name, None)
+        return self.door.arm("PUT", _endpoint_path(name), doing=_writing(name), body=body)
 
     def put_deployment(self, endpoint: str, name: str, body: Mapping[str, Any]) -> None:
         """Returns when it is accepted; what comes of it shows in the deployment."""
         doing = f'write the deployment "{name}" of "{endpoint}"'
+        self._left.pop(endpoint, None)
         self.door.arm("PUT", _deployment_path(endpoint, name), doing=doing, body=body)
 
     def patch_deployment(self, endpoint: str, name: str, body: Mapping[str, Any], *, doing: str) -> None:
         """Tags and sku are all that a PATCH takes in this api-version. It says the same twice, so it may be repeated."""
+        self._left.pop(endpoint, None)
         answer = self.door.arm("PATCH", _deployment_path(endpoint, name), doing=doing, body=body, repeatable=True)
         self.finish(answer, doing=doing)
 
     def delete_endpoint(self, name: str) -> bool:
         """False when it was absent."""
+        self._left.pop(name, None)
         return self._delete(_endpoint_path(name), lambda: self.endpoint(name), doing=f'delete the endpoint "{name}"')
 
     def delete_deployment(self, endpoint: str, name: str) -> bool:
         """False when it was absent. Raises ServiceBusy, and what the operation failed of: it has traffic."""
-        return self._delete(
+        left = self._left.pop(endpoint, None)
+        was_there = self._delete(
             _deployment_path(endpoint, name),
             lambda: self.deployment(endpoint, name),
             doing=f'delete the deployment "{name}" of "{endpoint}"',
         )
+        if left is not None:
+            self.leave(left[0], [each for each in left[1] if each.name != name])
+        return was_there
 
     def _delete(self, below: str, look: Callable[[], Resource | None], *, doing: str) -> bool:
         for waited in self._pauses(doing):
@@ -232,6 +253,10 @@ class _Attempts:
             raise DeployTimedOut(f"Azure could not {self._doing} within the deadline; it waited {waited_s:.0f} s.")
         clock.sleep(min(poll_interval_s(waited_s), left_s))
         return clock.now_s() - self._began_s
+
+
+def _writing(name: str) -> str:
+    return f'write the endpoint "{name}"'
 
 
 def _endpoint_path(name: str) -> str:

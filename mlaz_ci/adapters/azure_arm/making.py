@@ -9,6 +9,7 @@ from mlaz_ci.adapters.azure_arm import bodies, seen
 from mlaz_ci.adapters.azure_arm.assets import Assets
 from mlaz_ci.adapters.azure_arm.gateway import Gateway
 from mlaz_ci.adapters.azure_arm.insights import Insights, setting_name
+from mlaz_ci.adapters.azure_arm.leases import lease
 from mlaz_ci.adapters.azure_arm.registration import Registration
 from mlaz_ci.errors import NameTaken, ServiceBusy, ServiceNotFound
 from mlaz_ci.models import AzureShape, DeploymentSpec, EndpointUse, Request, ServiceState, Target
@@ -60,7 +61,7 @@ class Making:
             marks={key: value for key, value in marks.items() if key not in _OF_DEPLOYMENTS},
         )
         try:
-            self._gateway.put_endpoint(name, body)
+            self._gateway.begin_endpoint(name, body)
         except ServiceBusy:
             # Another run makes it right now, or our own first PUT does, whose answer was lost.
             pass
@@ -142,10 +143,10 @@ class Making:
             environment=None if section.is_no_code else self._assets.environment_id(spec),
         )
         now = self._gateway.clock.utc_now()
-        marks = {
-            **stamp(spec, now),
-            seen.LEASE: seen.lease(self.run, now + timedelta(seconds=self._request.deadline_s)),
-        }
+        marks = dict(stamp(spec, now))
+        if self._request.wait:
+            # Who does not wait is gone when the step ends, and nobody is to wait for that.
+            marks[seen.LEASE] = lease(self.run, now + timedelta(seconds=self._request.deadline_s))
         if spec.replaces:
             marks[seen.SERVED_BEFORE] = spec.replaces
         if spec.azure_shape.instance_count:

@@ -15,6 +15,7 @@ from mlaz_ci.adapters.azure_arm.seen import (
     SERVED_BEFORE,
     Deployment,
     Endpoint,
+    kept_until,
     live_of,
 )
 from mlaz_ci.adapters.azure_arm.shares import with_share, without
@@ -31,6 +32,7 @@ class Rollout:
     def __init__(self, gateway: Gateway, insights: Insights, request: Request) -> None:
         self._gateway = gateway
         self._insights = insights
+        self._kept_hours = request.keep_previous_hours
         is_taken = request.take_over is not None and request.take_over == request.service_name
         self._traffic = Traffic(gateway, {MANAGED_BY: OURSELVES, OWNER: request.owner} if is_taken else {})
         # A rollback goes to an older deployment on purpose; a deploy never does.
@@ -56,7 +58,17 @@ class Rollout:
                 # It may have grown since this one was made.
                 self._scale(service_name, small.deployment, small.wanted)
                 continue
-            return
+            break
+        self._serves_again(service_name, name)
+
+    def _serves_again(self, service_name: str, name: str) -> None:
+        """What a rollback has gone back to is kept no more: the next deploy that keeps it says for how long."""
+        own = next((each for each in self._traffic.listed[service_name] if each.name == name), None)
+        if own is not None and own.tags.get(KEPT):
+            tags = {**own.tags, KEPT: ""}
+            self._gateway.patch_deployment(
+                service_name, name, {"tags": tags}, doing=f'mark "{name}" as one that serves'
+            )
 
     def share(self, service_name: str, name: str, percent: int) -> None:
         """`percent` to `name`, the others' shares shrunk in proportion as they were read."""
@@ -109,12 +121,13 @@ class Rollout:
             self._gateway.patch_deployment(service_name, own.name, {"sku": sku}, doing=doing)
 
     def keep(self, service_name: str, name: str) -> None:
-        """Marked as kept for a rollback; its traffic has gone already. Absent is success."""
+        """Marked as kept for a rollback, and until when; its traffic has gone already. Absent is success."""
         self._empty(service_name, name, is_own=False)
         seen = self._gateway.deployment(service_name, name)
         if seen is None or seen.tags.get(KEPT):
             return
-        tags = {**{key: value for key, value in seen.tags.items() if key != LEASE}, KEPT: "true"}
+        until = kept_until(self._gateway.clock.utc_now(), self._kept_hours)
+        tags = {**{key: value for key, value in seen.tags.items() if key != LEASE}, KEPT: until}
         self._gateway.patch_deployment(service_name, name, {"tags": tags}, doing=f'mark "{name}" as kept')
 
     def older(self, service_name: str, name: str) -> tuple[Deployment, ...]:

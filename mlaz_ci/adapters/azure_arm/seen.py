@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from mlaz_ci.models import AuthMode, DeploymentFacts, ServiceFacts, ServiceState, Target
 from mlaz_ci.serving.stamp import Stamp, read_stamp
 
-# Tags of a deployment, and never of its endpoint, which may be somebody else's: who served when it was made, that it is kept for a
-# rollback, its smoke test, the instances that were asked for, its autoscale setting, the run that is at work on it.
+# Tags of a deployment, and never of its endpoint, which may be somebody else's: who served when it was made, until when it is kept for a
+# rollback (a moment, or ENDLESSLY), its smoke test, the instances that were asked for, its autoscale setting, the run that is at work on it.
 SERVED_BEFORE: Final = "mlaz-served-before"
-KEPT: Final = "mlaz-kept"
+KEPT: Final = "mlaz-kept-until"
+ENDLESSLY: Final = "replaced"
 SMOKE: Final = "mlaz-smoke"
 INSTANCES: Final = "mlaz-instances"
 AUTOSCALE: Final = "mlaz-autoscale"
@@ -171,8 +171,23 @@ def previous_of(endpoint: Endpoint, deployments: Sequence[Deployment]) -> str | 
     return max(kept, key=lambda each: (each.created_at, each.name)).name if kept else None
 
 
+def kept_until(now: datetime, hours: float) -> str:
+    """The tag's value. A rollback keeps what it replaces as well, without an end where none is given."""
+    return (now + timedelta(hours=hours)).astimezone(UTC).isoformat(timespec="seconds") if hours else ENDLESSLY
+
+
+def _is_expired(deployment: Deployment, endpoint: Endpoint, now: datetime) -> bool:
+    if endpoint.traffic.get(deployment.name) or endpoint.mirrored.get(deployment.name):
+        return False
+    try:
+        return datetime.fromisoformat(deployment.tags.get(KEPT, "")) <= now
+    except (ValueError, TypeError):
+        # Without an end, or a person's own word.
+        return False
+
+
 def service_facts(
-    endpoint: Endpoint, deployments: Sequence[Deployment], *, owner: str, studio_url: str
+    endpoint: Endpoint, deployments: Sequence[Deployment], *, owner: str, studio_url: str, now: datetime
 ) -> ServiceFacts:
     live = live_of(endpoint, deployments)
     swagger = endpoint.properties.get("swaggerUri")
@@ -186,7 +201,10 @@ def service_facts(
         port=None,
         live=live.name if live else None,
         previous=previous_of(endpoint, deployments),
-        deployments=tuple(deployment_facts(each, owner=owner) for each in deployments),
+        deployments=tuple(
+            replace(deployment_facts(each, owner=owner), is_expired=_is_expired(each, endpoint, now))
+            for each in deployments
+        ),
         tags=endpoint.tags,
         created_at=endpoint.created_at,
         detail="" if live else "No deployment has traffic." if endpoint.state.is_settled else "",
@@ -229,17 +247,3 @@ def _model_label(arm_id: str) -> str:
 def _model_version(arm_id: str) -> str | None:
     parts = arm_id.rstrip("/").split("/")
     return parts[-1] if len(parts) > 3 and parts[-2] == "versions" else None
-
-
-def lease(run: str, until: datetime) -> str:
-    return json.dumps({"run": run[:120], "until": until.astimezone(UTC).isoformat(timespec="seconds")})
-
-
-def run_at_work(deployment: Deployment, now: datetime) -> str | None:
-    """The run that says it is at work on the deployment, while its time is not up. Advice: nothing rests on it."""
-    try:
-        told = json.loads(deployment.tags.get(LEASE, ""))
-        until = datetime.fromisoformat(told["until"])
-        return str(told["run"]) if until > now else None
-    except (ValueError, TypeError, KeyError):
-        return None

@@ -47,10 +47,13 @@ class Traffic:
                     f'The endpoint "{service_name}" was deleted meanwhile, by another run or by hand.'
                 )
             if wanted is not None and _holds(endpoint, wanted):
+                # No PUT of shares changes a deployment, so those read before it are as they were.
+                self._gateway.leave(endpoint, self.listed[service_name])
                 return
             self.listed[service_name] = self._gateway.deployments(service_name)
             wanted = decide(endpoint, self.listed[service_name])
             if _holds(endpoint, wanted):
+                self._gateway.leave(endpoint, self.listed[service_name])
                 return
             if repairs >= _MOST_REPAIRS:
                 raise ServiceBusy(f'The traffic of "{service_name}" is written by others as fast as by this run.')

@@ -15,6 +15,8 @@ from mlaz_ci.models import Workspace
 ARM_API_VERSION: Final = "2024-04-01"
 _PROVIDER: Final = "Microsoft.MachineLearningServices"
 _MAX_PAGES: Final = 200
+# azureml-mlflow asks these of the host of the workspace's tracking URI, for every workspace (run_artifact_client.py, azureml_reststore.py).
+_BESIDE_MLFLOW: Final = frozenset({"api", "history"})
 
 
 class CloudNames(Protocol):
@@ -35,6 +37,8 @@ class WorkspaceFacts:
     guid: str
     location: str
     discovery_url: str
+    mlflow_host: str
+    """The address that speaks for MLflow, run history and artifacts, as the workspace's tracking URI names it; "" where it has none."""
     storage_account_id: str
     container_registry_id: str | None
     image_build_compute: str | None
@@ -147,7 +151,12 @@ class WorkspaceDoor:
         )
 
     def host_of(self, service: str) -> str:
-        """The address of a service as the workspace's discovery document tells it: api, history, modelmanagement, …"""
+        """The address of a service: the tracking URI's for MLflow and what stands beside it, else as the discovery document tells it.
+
+        `service` is one of that document's names: api, history, modelmanagement, …
+        """
+        if service in _BESIDE_MLFLOW and self.facts.mlflow_host:
+            return self.facts.mlflow_host
         with self._lock:
             if self._services is None:
                 url = self.facts.discovery_url
@@ -169,6 +178,7 @@ def _facts_of(told: Mapping[str, Any], path: str) -> WorkspaceFacts:
         guid=str(properties.get("workspaceId") or ""),
         location=str(told.get("location") or ""),
         discovery_url=str(properties.get("discoveryUrl") or ""),
+        mlflow_host=_host_in(str(properties.get("mlFlowTrackingUri") or "")),
         storage_account_id=str(properties.get("storageAccount") or ""),
         container_registry_id=properties.get("containerRegistry") or None,
         image_build_compute=properties.get("imageBuildCompute") or None,
@@ -178,3 +188,9 @@ def _facts_of(told: Mapping[str, Any], path: str) -> WorkspaceFacts:
         tenant_id=str(properties.get("tenantId")) if properties.get("tenantId") else None,
         tags={str(name): str(value) for name, value in tags.items()} if isinstance(tags, dict) else {},
     )
+
+
+def _host_in(tracking_uri: str) -> str:
+    """`azureml://eastus.api.azureml.ms/mlflow/v1.0/…` → `https://eastus.api.azureml.ms`"""
+    parts = urlsplit(tracking_uri)
+    return f"https://{parts.netloc}" if parts.scheme == "azureml" and parts.netloc else ""

@@ -12,6 +12,7 @@ from mlaz_ci.checks.mlmodel import (
     EXAMPLE_LIMIT_BYTES,
     MLMODEL_FILE,
     MLMODEL_LIMIT_BYTES,
+    PYTHON_FILE,
     REQUIREMENT_FILES,
     REQUIREMENT_LIMIT_BYTES,
     MlmodelDocument,
@@ -50,6 +51,9 @@ def read_facts(artifacts: Artifacts, *, place: str, notify: Callable[[str], None
     document = parse_mlmodel(content, place=f"{place}/{MLMODEL_FILE}")
     files: dict[str, str] = {}
     for name in REQUIREMENT_FILES:
+        if name == PYTHON_FILE and document.python_version:
+            # All that it says is which Python, and a request is a request.
+            continue
         entry = entries.get(document.conda_file if name == "conda.yaml" else name)
         if entry is not None:
             text = _small(artifacts, entry, REQUIREMENT_LIMIT_BYTES, place)

@@ -15,11 +15,12 @@ LOCK_TAG = "mlaz-lock"
 _LOCK_LIMIT_BYTES = 4 * 1024 * 1024
 
 
-def leave_lock(store: OpenStore, model: ModelRef, lock: Lock) -> bool:
-    """False where the store is not written to. Raises what the store raises where writing is refused."""
-    assert model.run_id is not None, "a lock is left with a run"
+def leave_lock(store: OpenStore, run: RunRecord, model: ModelRef, lock: Lock) -> bool:
+    """False where the store is not written to. Raises what the store raises where writing is refused.
+
+    `run` is the model's as it was read when the model was resolved: whatever was left with it since is as good as this.
+    """
     tag = _lock_tag(model.digest)
-    run = store.tracking.run(model.run_id)
     if run.tags.get(tag) == lock.hash and model.lock_text is not None:
         return True
     if not store.tracking.is_writable:

@@ -16,7 +16,7 @@ from mlaz_ci.adapters.mlflow_store.folder import FolderArtifacts
 from mlaz_ci.adapters.mlflow_store.left_lock import find_lock, leave_lock
 from mlaz_ci.adapters.mlflow_store.locate import Located, Locator, sentence, uri_of
 from mlaz_ci.adapters.mlflow_store.location import masked, secrets_of
-from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, OpenStore
+from mlaz_ci.adapters.mlflow_store.records import Artifacts, Missing, OpenStore, RunRecord
 from mlaz_ci.adapters.mlflow_store.workspace import (
     WorkspaceArtifacts,
     WorkspaceConnection,
@@ -59,6 +59,7 @@ class MlflowStore:
         self._secrets = secrets_of(tracking_uri or "", environ)
         self._working_directory = working_directory or Path.cwd()
         self._locations: dict[str, str] = {}
+        self._runs: dict[str, RunRecord] = {}
         for secret in self._secrets:
             platform.mask(secret)
 
@@ -87,7 +88,8 @@ class MlflowStore:
         if model.run_id is None or isinstance(model.source, PathSource):
             return False
         try:
-            return leave_lock(self._connection, model, lock)
+            run = self._runs.get(model.run_id) or self._connection.tracking.run(model.run_id)
+            return leave_lock(self._connection, run, model, lock)
         except (MlazError, Missing, OSError) as error:
             what = masked(error.what if isinstance(error, MlazError) else str(error), *self._secrets)
             self._platform.info(f"The lock could not be left with run {model.run_id}: {what}")
@@ -142,6 +144,8 @@ class MlflowStore:
         digest = digest_facts(found.facts)
         run, model, version = located.run, located.model, located.version
         self._locations[located.uri] = located.location
+        if run is not None:
+            self._runs[run.run_id] = run
         return ModelRef(
             source=source,
             name=name or (version.name if version else self._derived_name(source, located)),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,15 +186,19 @@ class Stage:
 
 
 def asked(cloud: CloudState, since: int = 0) -> list[Exchange]:
-    """All requests after the one numbered `since`, without polls: of operations, and looks at one deployment again and again."""
+    """All requests after the one numbered `since`, without polls: of operations, and looks that found a thing under way."""
     found = [each for each in cloud.trace.find() if each.number > since]
-    found = [each for each in found if not any(part in each.path for part in _POLLS)]
-    repeated = [
-        later.number
-        for one, later in pairwise(found)
-        if later.method == one.method == "GET" and later.target == one.target and "/deployments/" in one.path
-    ]
-    return [each for each in found if each.number not in repeated]
+    return [each for each in found if not any(part in each.path for part in _POLLS) and not _is_under_way(each)]
+
+
+def _is_under_way(one: Exchange) -> bool:
+    if (
+        one.method != "GET"
+        or one.status != 200
+        or not re.search(r"/onlineEndpoints/[^/]+(/deployments/[^/]+)?$", one.path)
+    ):
+        return False
+    return json.loads(one.response_body)["properties"]["provisioningState"] in {"Creating", "Updating", "Deleting"}
 
 
 def last(cloud: CloudState) -> int:

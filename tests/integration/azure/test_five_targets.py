@@ -113,13 +113,19 @@ def session_azure() -> Iterator[Emulator]:
         yield emulator
 
 
+def certificates_of(azure: Emulator, folder: Path) -> Path:
+    """The machine's own authorities and the emulator's."""
+    roots = ssl.get_default_verify_paths().cafile
+    known = Path(OUTSIDE.get("SSL_CERT_FILE") or roots or "/etc/ssl/certs/ca-certificates.crt")
+    certificates = folder / "certificates.pem"
+    certificates.write_text((known.read_text() if known.is_file() else "") + azure.ca_file.read_text())
+    return certificates
+
+
 @pytest.fixture
 def step(azure: Emulator, tmp_path: Path) -> Iterator[Step]:
     azure.cloud.live(Serving).backend = InferenceServer()
-    roots = ssl.get_default_verify_paths().cafile
-    known = Path(OUTSIDE.get("SSL_CERT_FILE") or roots or "/etc/ssl/certs/ca-certificates.crt")
-    certificates = tmp_path / "certificates.pem"
-    certificates.write_text((known.read_text() if known.is_file() else "") + azure.ca_file.read_text())
+    certificates = certificates_of(azure, tmp_path)
     workspace = tmp_path / "workspace"
     (workspace / "user").mkdir(parents=True)
     yield Step(azure, workspace, certificates)

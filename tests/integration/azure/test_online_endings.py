@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from mlaz_ci.adapters.azure_wire import Wire, WorkspaceDoor
 from mlaz_ci.adapters.identity import CLOUDS
 from mlaz_ci.errors import DeployTimedOut, MlazError, NotReachable, SmokeTestFailed
 from mlaz_ci.execute import Ports
-from mlaz_ci.models import Cloud, Command, Request, SmokeTest, Status
+from mlaz_ci.models import Cloud, Command, OnFailure, Request, SmokeTest, Status
 from mlaz_ci.operations import Job
 from tests.azure import entra, faults, world
 from tests.azure.arm import assets, endpoints, workspaces
@@ -23,6 +26,7 @@ from tests.azure.server import Emulator
 from tests.azure.state import Cloud as CloudState
 from tests.azure.transitions import after_polls
 from tests.fakes.resolver import FakeResolver
+from tests.integration.azure.conftest import CloudClock
 from tests.integration.azure.mortal import Killed, MortalCredential
 from tests.integration.azure.online import EP, PACKAGES, WORKSPACE, House, Stage, asked, last
 
@@ -113,6 +117,125 @@ def test_kill__at_each_request_of_a_cleanup__rerun_leaves_nothing(stage: Stage) 
             job.run()
         assert stage.job(request).run().status in {Status.DELETED, Status.ABSENT}
         assert stage.endpoint() is None
+
+
+# --- another run is at work --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class OtherRun:
+    """`stage`'s clock, on which something happens when so much time has gone by: another run goes on while this one waits."""
+
+    inner: CloudClock
+    after_s: float
+    act: Callable[[], object]
+    slept_s: float = 0.0
+
+    def now_s(self) -> float:
+        return self.inner.now_s()
+
+    def utc_now(self) -> datetime:
+        return self.inner.utc_now()
+
+    def sleep(self, duration_s: float) -> None:
+        self.inner.sleep(duration_s)
+        self.slept_s += duration_s
+        if self.slept_s >= self.after_s:
+            self.after_s = float("inf")
+            self.act()
+
+
+def begin(stage: Stage, run_id: str, settles_after: int = 20) -> str:
+    """A deploy that is killed when its deployment is on its way; the deployment's name."""
+    pattern = "churn/g2-.*"
+    stage.cloud.scripts.add(
+        "online-deployment-create", after_polls(settles_after, "Updating", "Succeeded"), name=pattern
+    )
+    stage.place(run_id)
+    before = set(stage.deployments())
+    for lives in range(5, 60):
+        job, _ = mortal_job(stage, stage.request(run_id), lives)
+        with pytest.raises(Killed):
+            job.run()
+        if new := set(stage.deployments()) - before:
+            return new.pop()
+    raise AssertionError("no deployment was begun")
+
+
+WAITING = 'Another run is deploying to "churn": green'
+
+
+def test_lease__of_another_run__is_waited_for_until_it_has_the_traffic(stage: Stage) -> None:
+    stage.deploy("blue")
+    green = begin(stage, "green")
+
+    def finish() -> None:
+        assert stage.job(stage.request("green")).run().status is Status.HEALTHY
+
+    stage.place("red")
+    clock = OtherRun(stage.clock, 30.0, finish)
+    outcome = stage.job(stage.request("red"), clock=clock).run()
+    assert any(each.startswith(WAITING) for each in stage.platform.lines)
+    assert [each.title for each in stage.platform.progresses if each.updates and each.updates[0][2] == "s"] == [
+        "Wait for another run"
+    ]
+    assert (outcome.status, outcome.previous_model_version) == (Status.HEALTHY, "2")
+    assert 30.0 <= clock.slept_s < 60.0
+    assert green not in stage.deployments()
+    assert_one_serves(stage, model="3")
+
+
+def test_lease__of_a_run_that_died__holds_nobody_up_for_long(stage: Stage) -> None:
+    stage.deploy("blue")
+    begin(stage, "green")
+    began_s = stage.clock.now_s()
+    assert stage.deploy("red").status is Status.HEALTHY
+    assert any(each.startswith(WAITING) for each in stage.platform.lines)
+    assert stage.clock.now_s() - began_s < 300
+    assert_one_serves(stage, model="3")
+
+
+def test_lease__of_a_run_that_goes_on_and_on__is_waited_for_half_of_the_time(stage: Stage) -> None:
+    stage.deploy("blue")
+    begin(stage, "green", settles_after=10_000)
+    began_s = stage.clock.now_s()
+    assert stage.deploy("red", deadline_s=600.0).status is Status.HEALTHY
+    assert 300 <= stage.clock.now_s() - began_s < 400
+    assert any("is at work still" in each for each in stage.platform.lines)
+
+
+def test_lease__whose_time_is_up_or_of_this_very_run__is_no_reason_to_wait(stage: Stage) -> None:
+    stage.deploy("blue")
+    begin(stage, "green", settles_after=3)
+    assert stage.run("green").status is Status.HEALTHY
+    begin(stage, "red", settles_after=10_000)
+    stage.clock.sleep(1801)
+    assert stage.deploy("grey").status is Status.HEALTHY
+    assert not any(each.startswith("Another run") for each in stage.platform.lines)
+
+
+@pytest.mark.parametrize("how", ["on-failure: keep", "unreachable", "wait: false"])
+def test_lease__of_a_run_that_leaves_its_deployment_without_traffic__is_taken_off(
+    stage: Stage, cloud: CloudState, how: str
+) -> None:
+    house = House.opened_in(cloud)
+    for name in ("blue", "green", "red"):
+        stage.place(name, marker=name)
+    stage.run("blue")
+    if how == "wait: false":
+        stage.run("green", wait=False)
+    elif how == "unreachable":
+        unreachable(cloud, "no-route")
+        with pytest.raises(NotReachable):
+            stage.run("green")
+        cloud.faults.clear()
+    else:
+        house.statuses["green"] = 500
+        with pytest.raises(SmokeTestFailed):
+            stage.run("green", on_failure=OnFailure.KEEP)
+    assert len(stage.deployments()) == 2
+    assert stage.run("red").status is Status.HEALTHY
+    assert not any(each.startswith("Another run") for each in stage.platform.lines)
 
 
 MUTATIONS = [

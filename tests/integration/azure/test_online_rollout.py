@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from mlaz_ci.errors import (
     ServiceBusy,
     SmokeTestFailed,
 )
-from mlaz_ci.models import AuthMode, AzureShape, Command, EndpointUse, Status, Strategy
+from mlaz_ci.models import AuthMode, AzureShape, Command, EndpointUse, SmokeTest, Status, Strategy
 from tests.azure import world
 from tests.azure.arm import autoscale, diagnostics
 from tests.azure.arm import deployments as deployed
@@ -137,7 +138,7 @@ def test_mirror__then_reject__copies_no_more(stage: Stage) -> None:
 def test_rollback__to_the_one_that_was_kept__and_forth_again(stage: Stage, house: House) -> None:
     place(stage, "blue", "green")
     old = stage.run("blue").deployment_name
-    new = stage.run("green", keep_previous=True).deployment_name
+    new = stage.run("green", keep_previous_hours=24.0).deployment_name
     assert stage.traffic == {new: 100}
     assert set(stage.deployments()) == {old, new}
     outcome = stage.run(command=Command.ROLLBACK)
@@ -145,6 +146,44 @@ def test_rollback__to_the_one_that_was_kept__and_forth_again(stage: Stage, house
     assert (outcome.deployment_name, outcome.model_version) == (old, "1")
     assert stage.traffic == {old: 100}
     assert stage.run(command=Command.ROLLBACK).deployment_name == new
+
+
+def kept_until(stage: Stage, name: str | None) -> datetime:
+    return datetime.fromisoformat(stage.deployments()[name or ""]["tags"]["mlaz-kept-until"])
+
+
+@pytest.mark.parametrize(
+    "later", [{"run_id": "green"}, {"run_id": "red"}, {"run_id": "red", "strategy": Strategy.CANARY}, {"run_id": "red", "strategy": Strategy.IN_PLACE}],
+    ids=["unchanged", "replace", "canary", "in-place"],
+)  # fmt: skip
+def test_kept__for_its_hours_and_no_longer__goes_with_the_first_deploy_after(
+    stage: Stage, house: House, later: dict[str, Any]
+) -> None:
+    place(stage, "blue", "green", "red")
+    old = stage.run("blue").deployment_name
+    new = stage.run("green", keep_previous_hours=24.0).deployment_name
+    now = stage.clock.utc_now()
+    assert timedelta(hours=23) < kept_until(stage, old) - now <= timedelta(hours=24)
+    assert stage.run("green").status is Status.UNCHANGED
+    assert set(stage.deployments()) == {old, new}
+    stage.clock.sleep(24 * 3600 + 1)
+    stage.run(**{**later, "smoke_test": SmokeTest.REQUIRED})
+    assert old not in stage.deployments()
+    assert sum(stage.traffic.values()) == 100
+
+
+def test_kept__that_serves_again_by_a_rollback__is_kept_anew_for_the_hours_of_the_next_deploy(
+    stage: Stage, house: House
+) -> None:
+    place(stage, "blue", "green", "red")
+    old = stage.run("blue").deployment_name
+    stage.run("green", keep_previous_hours=1.0)
+    stage.run(command=Command.ROLLBACK)
+    stage.clock.sleep(3 * 3600)
+    assert stage.run("blue").status is Status.UNCHANGED
+    assert stage.traffic == {old: 100}
+    stage.run("red", keep_previous_hours=2.0)
+    assert kept_until(stage, old) > stage.clock.utc_now() + timedelta(hours=1)
 
 
 def test_rollback__nothing_was_kept__is_told(stage: Stage) -> None:

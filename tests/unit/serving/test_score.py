@@ -8,6 +8,7 @@ import decimal
 import enum
 import json
 import math
+import runpy
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -311,3 +312,17 @@ def test_script__as_a_file__is_python_3_8_and_imports_nothing_of_ours() -> None:
     assert not [name for name in imports if name.startswith("mlaz_ci")]
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not {"mlflow", "numpy", "pandas"} & {alias.name for node in top for alias in node.names}
+
+
+def test_swagger__in_the_script_itself__is_written_where_the_server_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlaz_ci.adapters.azure_arm.assets import score_script
+
+    beside = {"swagger.json": '{"a": "\'\\n\u00e9"}', "swagger3.json": "{}"}
+    script = tmp_path / "code" / "score.py"
+    script.parent.mkdir()
+    script.write_text(score_script(beside), encoding="utf-8")
+    monkeypatch.setenv("AML_APP_ROOT", str(tmp_path))
+    runpy.run_path(str(script))["publish_swagger"]()
+    assert {each.name: each.read_text(encoding="utf-8") for each in tmp_path.glob("*.json")} == beside

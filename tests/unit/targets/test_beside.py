@@ -58,8 +58,23 @@ def test_plan_deploy__another_serves__retires_it_after_the_shift_or_keeps_it() -
     plan = managed.plan_deploy(samples.request(), SPEC, Snapshot(service=SERVING), SMOKE)
     assert described(plan.steps)[-1] == 'drain and remove deployment "g1"'
     assert described(plan.undo) == ['drain and stop deployment "g2", remove its files']
-    kept = managed.plan_deploy(samples.request(keep_previous=True), SPEC, Snapshot(service=SERVING), SMOKE)
+    kept = managed.plan_deploy(samples.request(keep_previous_hours=24.0), SPEC, Snapshot(service=SERVING), SMOKE)
     assert described(kept.steps)[-1] == 'keep deployment "g1" without traffic, for a rollback'
+
+
+def test_plan_deploy__one_was_kept_and_its_time_is_up__goes_with_any_strategy() -> None:
+    new = replace(samples.deployment("g2", spec_hash="served"), created_at=datetime(2026, 2, 1, tzinfo=UTC))
+    spec = replace(SPEC, deployment_name="g3")
+    there = replace(SERVING, live="g2", previous="g1", deployments=(OLD, new), traffic={"g2": 100})
+    late = replace(there, deployments=(replace(OLD, is_expired=True), new))
+    goes = 'drain and stop deployment "g1", remove its files'
+    for strategy in (Strategy.CANARY, Strategy.IN_PLACE):
+        request = samples.request(strategy=strategy)
+        assert goes not in described(managed.plan_deploy(request, spec, Snapshot(service=there), SMOKE).steps)
+        assert described(managed.plan_deploy(request, spec, Snapshot(service=late), SMOKE).steps)[-1] == goes
+    same = replace(late, deployments=(late.deployments[0], replace(new, spec_hash=spec.spec_hash)))
+    plan = managed.plan_deploy(samples.request(), spec, Snapshot(service=same), SMOKE)
+    assert described(plan.steps)[-1] == 'drain and remove deployment "g1"'
 
 
 def test_plan_deploy__canary__stops_at_its_share() -> None:

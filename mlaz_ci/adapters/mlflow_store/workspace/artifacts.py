@@ -12,12 +12,16 @@ from typing import Final, TypeVar
 from mlaz_ci.adapters.mlflow_store.records import Entry, Missing, TooLarge, safe_path
 from mlaz_ci.adapters.mlflow_store.workspace.blobs import Address, Blobs, SignatureRefused, not_taken
 from mlaz_ci.adapters.mlflow_store.workspace.places import Container, File
-from mlaz_ci.checks.mlmodel import MLMODEL_FILE, REQUIREMENT_FILES
+from mlaz_ci.checks.mlmodel import MLMODEL_FILE, PYTHON_FILE, REQUIREMENT_FILES
 
 _T = TypeVar("_T")
 _AT_ONCE: Final = 8
-# What every look at a model reads; each is a few KB.
-_EAGER: Final = (MLMODEL_FILE, *REQUIREMENT_FILES, "serving_input_example.json")
+# What almost every look at a model reads; each is a few KB.
+_EAGER: Final = (
+    MLMODEL_FILE,
+    *(each for each in REQUIREMENT_FILES if each != PYTHON_FILE),
+    "serving_input_example.json",
+)
 _EAGER_LIMIT_BYTES: Final = 128 * 1024
 
 
@@ -80,6 +84,10 @@ class WorkspaceArtifacts:
             if len(content) > limit_bytes:
                 raise TooLarge(path)
             return content
+        if not self._root:
+            # A whole container is listed without addresses.
+            with self._told(path):
+                return self._listings.container.read(path, limit_bytes)
         return self._at(path, lambda address: self._blobs.read(address, limit_bytes, path=path))
 
     def download(self, path: str, target: Path, advance: Callable[[int], None]) -> None:
@@ -87,8 +95,7 @@ class WorkspaceArtifacts:
             self._blobs.download(self._address(path), target, advance, path=path, renew=lambda: self._fresh(path))
 
     def write(self, path: str, content: bytes) -> None:
-        with self._told(path):
-            self._blobs.write(self._listings.container.writable(self._full(path)), content, path=path)
+        self._listings.container.write(self._full(path), content)
         self._listings.forget()
 
     def measured(self) -> WorkspaceArtifacts:

@@ -119,10 +119,6 @@ class Blobs:
                 total = _total_bytes(answer) if answer.status == 206 else done
                 etag, was_renewed = answer.headers.get("etag", ""), False
 
-    def write(self, address: Address, content: bytes, *, path: str) -> None:
-        headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream"}
-        self.ask("PUT", address, path=path, headers=headers, content=content)
-
     def ask(
         self,
         method: str,
@@ -137,7 +133,7 @@ class Blobs:
 
         Raises Missing, SignatureRefused, StorageAccessDenied, and what Wire.ask raises.
         """
-        doing = f"{'write' if method == 'PUT' else 'read'} {path} in the workspace's storage"
+        doing = f"read {path} in the workspace's storage"
         url, scope = self._signed(address, query)
         answer = self._wire.ask(
             method,

@@ -77,7 +77,10 @@ class BlobContainer:
     def _at(self, path: str) -> Address:
         return Address(url=f"{self._url}/{quote(path)}", signature=self._signature())
 
-    def writable(self, path: str) -> Address:
+    def read(self, path: str, limit_bytes: int) -> bytes:
+        return self._blobs.read(self.address(path), limit_bytes, path=path)
+
+    def write(self, path: str, content: bytes) -> None:  # noqa: ARG002 - the protocol's
         raise StoreNotSupported(f"{path} is not written: nothing is ever changed in {self.label}.")
 
     def _signature(self) -> Secret | None:

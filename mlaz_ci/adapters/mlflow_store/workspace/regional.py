@@ -28,15 +28,15 @@ class Regional:
         self._root = root
 
     def ask(
-        self, method: str, below: str, *, doing: str, query: Mapping[str, str] | None = None, body: Any = None
+        self, method: str, below: str, *, doing: str, query: Mapping[str, str] | None = None, **options: Any
     ) -> Answer:
-        """Every call made here may be sent twice. Raises Missing for 404, and what the door raises."""
+        """`options` are Wire.ask's. Every call made here may be sent twice. Raises Missing for 404, and what the door raises."""
         # First: a workspace that is not there must not be taken for a run that is not there.
         self._door.host_of(self._service)
         path = f"{below}?{urlencode(query)}" if query else below
         try:
             answer = self._door.regional(
-                method, self._service, self._root, path, doing=doing, body=body, repeatable=True, allowed={404}
+                method, self._service, self._root, path, doing=doing, repeatable=True, allowed={404}, **options
             )
         except RoleMissing as error:
             raise RoleMissing(

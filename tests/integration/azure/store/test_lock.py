@@ -46,11 +46,12 @@ def test_lock__left_with_a_run__read_back(source: RunSource, open_store: OpenSto
     assert kept(open_store, source) == FIRST
     held, name = blob_of(cloud, source.run_id, FIRST)
     assert name in held.blobs
+    assert len(cloud.trace.find(path="/content$", method="GET")) == 1
     writes = [
         f"{one.method} {one.path.rpartition('/')[2]}"
         for one in cloud.trace.find(where=lambda one: one.method != "GET" and "login." not in one.host)
     ]
-    assert writes == ["POST metadata", f"PUT lock-{FIRST.hash}.txt", "POST set-tag"], before
+    assert writes == ["POST content", "POST set-tag"], before
 
 
 def test_lock__of_a_registered_version__is_its_runs(shelf: Shelf, open_store: OpenStore) -> None:
@@ -74,33 +75,12 @@ def test_lock__left_anew__is_the_newer(source: RunSource, open_store: OpenStore)
 
 def test_lock__that_is_left_already__writes_nothing(source: RunSource, open_store: OpenStore, cloud: Cloud) -> None:
     assert leave(open_store, source)
-    writes = len(cloud.trace.find(method="PUT"))
+    writes = len(cloud.trace.find(path="/content$", method="POST"))
     assert leave(open_store, source)
-    assert len(cloud.trace.find(method="PUT")) == writes
+    assert len(cloud.trace.find(path="/content$", method="POST")) == writes
 
 
-def test_lock__that_a_killed_run_only_announced__is_written(
-    source: RunSource, open_store: OpenStore, cloud: Cloud
-) -> None:
-    """Killed between the announcement and the bytes: the artifact is there, and cannot be announced again."""
-    cloud.faults.add(faults.Reset(), host="*.blob.core.windows.net", method="PUT", times=None)
-    assert not leave(open_store, source)
-    cloud.faults.clear()
-    assert leave(open_store, source)
-    assert kept(open_store, source) == FIRST
-    assert len(cloud.trace.find(path=r"/write$")) == 1
-
-
-def test_lock__announced_and_the_answer_lost__is_written_all_the_same(
-    source: RunSource, open_store: OpenStore, cloud: Cloud
-) -> None:
-    cloud.faults.add(faults.Reset(after_effect=True), path="batch/metadata", times=1)
-    assert leave(open_store, source)
-    assert not cloud.faults.unused()
-    assert kept(open_store, source) == FIRST
-
-
-@pytest.mark.parametrize("path", ["set-tag", r"lock-\w+\.txt$"])
+@pytest.mark.parametrize("path", ["set-tag", "/content$"])
 def test_lock__answer_that_is_lost__is_asked_for_again(
     path: str, source: RunSource, open_store: OpenStore, cloud: Cloud
 ) -> None:
@@ -118,7 +98,7 @@ def test_lock__by_a_reader__is_not_left_and_no_error(
     assignments.assign(world.CLIENT_OBJECT_ID, roles.READER, world.SUBSCRIPTION_SCOPE)
     assert not leave(open_store, source)
     assert f"The lock could not be left with run {source.run_id}: " in platform.text
-    assert "experiments/runs/write" in platform.text
+    assert "metadata/artifacts/write" in platform.text
 
 
 def test_lock__that_was_changed__is_told_and_not_used(
