@@ -7,6 +7,8 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.azure import backends, conda, environments, webservices
@@ -25,14 +27,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path(".azure-emulator"), help="where it keeps its state")
     parser.add_argument("--port", type=int, default=0, help="the proxy's port (default: a free one)")
     parser.add_argument("--no-serving", action="store_true", help="services are states alone; scoring answers 501")
+    parser.add_argument(
+        "--pass",
+        dest="passes",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a host to reach through the proxy though it is none of the cloud's, such as a package index (`*` stands for any part)",
+    )
     parser.add_argument("--verbose", action="store_true", help="write every exchange to standard error")
     return parser
 
 
-def _print_environment(azure: Emulator) -> None:
+def _print_environment(azure: Emulator, passes: Sequence[str]) -> None:
     print("# Source these lines, in a shell of its own:")
     print("unset " + " ".join(UNWANTED_VARIABLES))
-    for name, value in {**azure.environment(), **azure.credentials(), "HOME": str(azure.folder / "home")}.items():
+    authorities = azure.write_authorities(azure.folder / "authorities.pem") if passes else None
+    for name, value in {
+        **azure.environment(authorities),
+        **azure.credentials(),
+        "HOME": str(azure.folder / "home"),
+    }.items():
         print(f"export {name}={shlex.quote(value)}")
     sys.stdout.flush()
 
@@ -59,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with Emulator(folder, port=options.port) as azure:
+    passes: list[str] = options.passes
+    with Emulator(folder, port=options.port, passes=lambda host: any(fnmatch(host, each) for each in passes)) as azure:
         try:
             azure.cloud.load()
         except ValueError as error:
@@ -70,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
             azure.cloud.live(environments.Building).builder = server.environments
             deployments.resume(azure.cloud)
             webservices.resume(azure.cloud)
-        _print_environment(azure)
+        _print_environment(azure, passes)
         told = 0
         while not stopped.wait(_SAVE_EVERY_S):
             told = _report(azure, told, verbose=options.verbose)

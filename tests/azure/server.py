@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import ssl
 import tempfile
 import time
 import traceback
@@ -24,6 +26,11 @@ from tests.azure.state import Cloud, Failure
 from tests.azure.trace import Exchange
 
 _PORTS = {"https": 443, "http": 80}
+
+# Read when this is imported: later this process may have been given environment() itself.
+_OUTER_AUTHORITIES = Path(
+    os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+)
 
 
 class Emulator:
@@ -100,12 +107,19 @@ class Emulator:
         if failures := self.cloud.failures:
             raise AssertionError("the emulator saw what no test may overlook:\n" + "\n".join(map(str, failures)))
 
-    def environment(self) -> dict[str, str]:
+    def write_authorities(self, path: Path) -> Path:
+        """A file with this machine's own authorities and the emulator's, for clients that also reach a host that `passes`."""
+        own = _OUTER_AUTHORITIES.read_text() if _OUTER_AUTHORITIES.is_file() else ""
+        path.write_text(own + self.ca_file.read_text())
+        return path
+
+    def environment(self, authorities: Path | None = None) -> dict[str, str]:
         """What a client's environment needs, credentials aside. HOME is the caller's to choose: caches leak there.
 
+        `authorities` is the file of those to trust: without it, the emulator's alone.
         Nothing else that names a proxy may stand in it: see unwanted_variables().
         """
-        ca_file = str(self.ca_file)
+        ca_file = str(authorities or self.ca_file)
         return {
             "HTTPS_PROXY": self.url,
             "https_proxy": self.url,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -403,18 +404,40 @@ def test_trace__of_more_than_it_keeps__forgets_the_oldest_bodies_alone(monkeypat
     assert [one.request_bytes for one in exchanges] == [300] * 10
 
 
-def test_command__started_and_stopped__prints_environment_and_keeps_state(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.azure", "--folder", str(tmp_path / "state")]
+@contextlib.contextmanager
+def command(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
+    """The emulator as a person starts it; what it tells to export."""
     root = Path(__file__).resolve().parents[3]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+    line = [sys.executable, "-m", "tests.azure", "--folder", str(folder), *arguments]
+    with subprocess.Popen(line, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = []
-        while not (line := process.stdout.readline()).startswith("export HOME="):
-            assert line, "the command ended before it printed its environment"
-            lines.append(line)
+        while not (told := process.stdout.readline()).startswith("export HOME="):
+            assert told, "the command ended before it printed its environment"
+            lines.append(told)
+        yield dict(each.removeprefix("export ").strip().split("=", 1) for each in lines if each.startswith("export"))
         process.terminate()
         assert process.wait(timeout=30) == 0
-    exported = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export"))
+
+
+def test_command__started_and_stopped__prints_environment_and_keeps_state(tmp_path: Path) -> None:
+    with command(tmp_path / "state") as exported:
+        pass
     assert exported["HTTPS_PROXY"].startswith("http://127.0.0.1:")
     assert Path(exported["REQUESTS_CA_BUNDLE"]).is_file()
     assert (tmp_path / "state" / "state.pickle").is_file()
+
+
+def test_command__host_to_pass__is_reached_and_no_other(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as index,
+        command(tmp_path / "state", "--no-serving", "--pass", "127.0.*") as exported,
+    ):
+        proxy = exported["HTTPS_PROXY"].removeprefix("http://").split(":")
+        for host, is_passed in (("127.0.0.1", True), ("localhost", False)):
+            with socket.create_connection((proxy[0], int(proxy[1])), timeout=10) as client:
+                client.sendall(f"CONNECT {host}:{index.getsockname()[1]} HTTP/1.1\r\n\r\n".encode())
+                assert client.recv(1000).startswith(b"HTTP/1.1 200" if is_passed else b"HTTP/1.1 502")
+        authorities = Path(exported["SSL_CERT_FILE"]).read_text()
+        assert authorities.count("BEGIN CERTIFICATE") > 1
+        assert authorities.endswith((tmp_path / "state" / "ca.pem").read_text())

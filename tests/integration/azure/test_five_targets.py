@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -113,19 +112,10 @@ def session_azure() -> Iterator[Emulator]:
         yield emulator
 
 
-def certificates_of(azure: Emulator, folder: Path) -> Path:
-    """The machine's own authorities and the emulator's."""
-    roots = ssl.get_default_verify_paths().cafile
-    known = Path(OUTSIDE.get("SSL_CERT_FILE") or roots or "/etc/ssl/certs/ca-certificates.crt")
-    certificates = folder / "certificates.pem"
-    certificates.write_text((known.read_text() if known.is_file() else "") + azure.ca_file.read_text())
-    return certificates
-
-
 @pytest.fixture
 def step(azure: Emulator, tmp_path: Path) -> Iterator[Step]:
     azure.cloud.live(Serving).backend = InferenceServer()
-    certificates = certificates_of(azure, tmp_path)
+    certificates = azure.write_authorities(tmp_path / "certificates.pem")
     workspace = tmp_path / "workspace"
     (workspace / "user").mkdir(parents=True)
     yield Step(azure, workspace, certificates)

@@ -15,7 +15,7 @@ from tests.azure.server import Emulator
 from tests.azure.state import Cloud as CloudState
 from tests.integration.azure.online import asked, last
 from tests.integration.azure.store.models import Shelf
-from tests.integration.azure.test_five_targets import Step, certificates_of, is_an_index
+from tests.integration.azure.test_five_targets import Step, is_an_index
 
 SIGN_IN = ["GET github/idtoken", "POST entra/token"]
 STORE = [
@@ -107,7 +107,7 @@ def session_azure() -> Iterator[Emulator]:
 def step(azure: Emulator, tmp_path: Path) -> Step:
     azure.cloud.live(Serving).echoes = True
     (tmp_path / "user").mkdir()
-    return Step(azure, tmp_path, certificates_of(azure, tmp_path))
+    return Step(azure, tmp_path, azure.write_authorities(tmp_path / "certificates.pem"))
 
 
 def asked_by(step: Step, cloud: CloudState, status: str, **inputs: str) -> list[str]:
