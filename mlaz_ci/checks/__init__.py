@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mlaz_ci.checks.examination import Examination, examine, raise_on_errors
+from mlaz_ci.checks.examination import Examination, examine
+from mlaz_ci.checks.verdict import raise_on_errors
 
 __all__ = ["Examination", "examine", "raise_on_errors"]

@@ -1,12 +1,10 @@
-"""The doctor: every check of a model in one pass, and its findings as an error where one of them forbids to go on."""
+"""The doctor: every check of a model in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
-from mlaz_ci.checks.conflict import Reason
 from mlaz_ci.checks.environment import check_conda_packages, check_index
 from mlaz_ci.checks.kept_lock import read_kept_lock
 from mlaz_ci.checks.model import check_model
@@ -14,26 +12,12 @@ from mlaz_ci.checks.own_packages import settle_own_packages
 from mlaz_ci.checks.python import check_python
 from mlaz_ci.checks.requirements import Resolving
 from mlaz_ci.checks.size import check_size
-from mlaz_ci.errors import (
-    ConfigurationError,
-    MlazError,
-    ModelNotServable,
-    PythonNotAvailable,
-    RequirementsConflict,
-    UnsafeIndexUrl,
-)
+from mlaz_ci.errors import MlazError
 from mlaz_ci.models import Finding, Lock, ModelRef, Request, Severity, Target
 from mlaz_ci.ports import Resolver
 from mlaz_ci.serving.lock import minor_of, why_lock_does_not_fit
 from mlaz_ci.serving.matrix import BASE_IMAGE, python_support
 from mlaz_ci.serving.requirement_files import Requirements, read_requirements
-
-# In this order: what must be mended first names the error.
-_ERROR_OF: Final[tuple[tuple[frozenset[str], type[ConfigurationError]], ...]] = (
-    (frozenset({"index-url-with-credentials"}), UnsafeIndexUrl),
-    (frozenset({"python-not-supported"}), PythonNotAvailable),
-    (frozenset(Reason), RequirementsConflict),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,21 +64,6 @@ def examine(model: ModelRef, request: Request, resolver: Resolver, *, collects_d
         return Examination(findings=(*findings, _not_resolved(error)), lock=None)
     findings += [*resolving.findings, *check_index(resolving.index, request.target)]
     return Examination(findings=tuple(findings), lock=lock)
-
-
-def raise_on_errors(findings: Iterable[Finding]) -> None:
-    """Raise the error that the error findings come to, with every one of them in its message; return where there is none."""
-    errors = [each for each in findings if each.severity is Severity.ERROR]
-    if not errors:
-        return
-    codes = {each.code for each in errors}
-    kind = next((error for known, error in _ERROR_OF if codes & known), ModelNotServable)
-    log = "\n\n".join(each.detail for each in errors if each.detail)
-    if len(errors) == 1:
-        (only,) = errors
-        raise kind(only.what, usually=only.usually, remedy=only.remedy, log=log)
-    listed = "\n".join(f"- {each.what} {each.remedy}".rstrip() for each in errors)
-    raise kind(f"{len(errors)} checks failed:\n{listed}", usually="", remedy="", log=log)
 
 
 def _check_presence(requirements: Requirements) -> Iterable[Finding]:

@@ -15,7 +15,7 @@ import pytest
 
 from mlaz_ci.adapters.mlflow_store import MlflowStore
 from mlaz_ci.adapters.uv import UvResolver
-from mlaz_ci.checks.examination import examine, raise_on_errors
+from mlaz_ci.checks import examine, raise_on_errors
 from mlaz_ci.models import Command, Lock, PathSource, Request
 from mlaz_ci.serving.matrix import SERVER_PACKAGE
 from mlaz_ci.serving.swagger import render_swagger, sample_request

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.adapters.azureml_v1.clusters import AksClusters, kind_of
 from mlaz_ci.adapters.azureml_v1.settings import all_files
-from mlaz_ci.errors import ClusterFailed, ComputeNotFound, Conflict, FileNotFound, MlazError, RoleMissing
+from mlaz_ci.errors import MlazError
 from mlaz_ci.models import AzureShape, Finding, Request, Severity, Target
 
 _PERMISSIONS_VERSION: Final = "2022-04-01"
@@ -19,13 +19,6 @@ _ML: Final = "Microsoft.MachineLearningServices/workspaces"
 _WRITES: Final = {
     Target.ACI: (f"{_ML}/services/aci/write", f"{_ML}/models/write", f"{_ML}/environments/write"),
     Target.AKS: (f"{_ML}/services/aks/write", f"{_ML}/models/write", f"{_ML}/environments/write"),
-}
-_ERRORS: Final[Mapping[str, type[MlazError]]] = {
-    "role-missing": RoleMissing,
-    "compute-not-found": ComputeNotFound,
-    "compute-not-fit": Conflict,
-    "compute-not-ready": ClusterFailed,
-    "file-not-found": FileNotFound,
 }
 _ROLE: Final = "AzureML Data Scientist"
 
@@ -40,14 +33,12 @@ class Inspection:
         """Raises what stands in the way of everything: WorkspaceNotFound, RoleMissing, SignInRefused, …"""
         shape = request.shape
         assert isinstance(shape, AzureShape)
-        findings = [
+        return [
             *self._workspace(),
             *self._permissions(),
             *(self._compute(shape) if self._target is Target.AKS else ()),
             *_files(shape),
         ]
-        _raise_on_errors(findings)
-        return findings
 
     def _workspace(self) -> Iterator[Finding]:
         if not self._door.facts.is_public:
@@ -109,16 +100,6 @@ class Inspection:
                 usually="It is still being made, or its making failed.",
                 remedy="Wait for it, or delete it and have it made again.",
             )
-
-
-def _raise_on_errors(findings: Sequence[Finding]) -> None:
-    """The first names the failure, so that the exit code says who must act; the others stand beside it."""
-    errors = [each for each in findings if each.severity is Severity.ERROR]
-    if not errors:
-        return
-    first, *others = errors
-    more = "".join(f"\nAnd: {each.what} {each.remedy}" for each in others)
-    raise _ERRORS[first.code](first.what + more, usually=first.usually, remedy=first.remedy)
 
 
 def _state(compute: Mapping[str, Any]) -> str:

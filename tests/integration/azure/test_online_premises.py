@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlaz_ci.errors import ModelNotServable, RoleMissing, WorkspaceNotFound
+from mlaz_ci.errors import QuotaExceeded, RoleMissing, WorkspaceNotFound
 from mlaz_ci.models import AzureShape, Command, Finding, Severity, Status, Target
 from tests.azure import faults, roles, world
 from tests.azure.arm import quotas, workspaces
@@ -42,7 +42,7 @@ def test_inspect__quota_of_the_size_is_short__says_how_much_is_missing(stage: St
 
 def test_deploy__quota_is_short__ends_before_anything_is_made(stage: Stage, cloud: CloudState) -> None:
     cloud.state(quotas.Quotas).limits[world.REGION, "standardDSv2Family"] = 2
-    with pytest.raises(ModelNotServable):
+    with pytest.raises(QuotaExceeded):
         stage.deploy()
     assert writes(cloud) == []
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlaz_ci.errors import ComputeNotFound, Conflict, DeployTimedOut, NotOurs, RecreateNotAllowed
+from mlaz_ci.errors import ComputeNotFound, Conflict, DeployTimedOut, InvalidInput, NotOurs, RecreateNotAllowed
 from mlaz_ci.models import AuthMode, AzureShape, Cluster, Command, ComputeName, ModelVersionName, Secret, Status, Target
 from tests.azure import webservices, world
 from tests.azure.arm import computes, workspaces
@@ -221,7 +221,7 @@ def test_deploy__compute_that_is_not_there__is_found_before_anything_is_made(aks
 
 def test_deploy__compute_that_is_no_aks__is_refused(aks: Scene) -> None:
     aks.add_cluster(kind="Kubernetes")
-    with pytest.raises(Conflict, match="no AKS cluster"):
+    with pytest.raises(InvalidInput, match="no AKS cluster"):
         aks.deploy()
     with pytest.raises(Conflict, match="no AKS cluster"):
         aks.deploy(shape=with_cluster(aks))

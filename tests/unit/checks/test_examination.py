@@ -2,28 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from mlaz_ci.checks import examine, raise_on_errors
+from mlaz_ci.checks import examine
 from mlaz_ci.checks.kept_lock import render_kept_lock
 from mlaz_ci.errors import (
-    ConfigurationError,
-    ModelNotServable,
     PackageIndexUnreachable,
-    PythonNotAvailable,
-    RequirementsConflict,
-    UnsafeIndexUrl,
 )
-from mlaz_ci.models import Finding, ModelSignature, Severity, Target
+from mlaz_ci.models import ModelSignature, Severity, Target
 from mlaz_ci.serving.matrix import BASE_IMAGE
 from tests import samples
 from tests.fakes.packages import SERVER
 from tests.unit.checks.doctor import codes, diagnose, errors, found, model_of, shelf
-
-
-def finding(code: str, what: str = "Something is wrong.") -> Finding:
-    return Finding(
-        code=code, severity=Severity.ERROR, what=what, usually="Because.", remedy="Mend it.", detail="uv says"
-    )
-
 
 # --- the model itself ---
 
@@ -220,41 +208,6 @@ def test_kept_lock__garbage__resolved_anew():
     examination = examine(model, samples.request(), shelf())
     assert examination.lock is not None
     assert "damaged" in found(examination, "kept-lock-not-used").what
-
-
-# --- findings as an error ---
-
-
-def test_raise_on_errors__warnings_only__returns():
-    raise_on_errors(
-        [
-            Finding(code="x", severity=Severity.WARNING, what="hm"),
-            Finding(code="y", severity=Severity.NOTICE, what="so"),
-        ]
-    )
-
-
-@pytest.mark.parametrize(("code", "kind"), [
-    ("index-url-with-credentials", UnsafeIndexUrl),
-    ("python-not-supported", PythonNotAvailable),
-    ("requirements-conflict", RequirementsConflict),
-    ("package-not-found", RequirementsConflict),
-    ("package-without-wheel", RequirementsConflict),
-    ("no-pyfunc-flavor", ModelNotServable),
-    ("model-too-large", ModelNotServable),
-])  # fmt: skip
-def test_raise_on_errors__one_error__its_words_under_the_fitting_class(code: str, kind: type[ConfigurationError]):
-    with pytest.raises(kind) as raised:
-        raise_on_errors([finding(code)])
-    assert type(raised.value) is kind
-    assert str(raised.value) == "Something is wrong.\nBecause.\nMend it."
-    assert raised.value.log == "uv says"
-
-
-def test_raise_on_errors__several__all_are_listed_and_the_gravest_names_the_class():
-    with pytest.raises(UnsafeIndexUrl) as raised:
-        raise_on_errors([finding("no-pyfunc-flavor", "One."), finding("index-url-with-credentials", "Two.")])
-    assert str(raised.value) == "2 checks failed:\n- One. Mend it.\n- Two. Mend it."
 
 
 def test_examine__index_is_down_and_the_model_is_wrong_too__the_model_is_told_first():
