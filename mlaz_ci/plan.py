@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
+from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status, told_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +13,7 @@ class FetchModel:
     model: ModelRef
 
     def describe(self) -> str:
-        size = f", {self.model.size_bytes / 1e6:.1f} MB" if self.model.size_bytes is not None else ""
+        size = f", {told_size(self.model.size_bytes)}" if self.model.size_bytes is not None else ""
         return f"fetch the model {self.model.label}{size}"
 
 
