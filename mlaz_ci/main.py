@@ -72,6 +72,7 @@ class _Attempt:
             SystemClock(),
             working_directory=Path.cwd(),
             host=machine.node(),
+            user_id=os.getuid() if hasattr(os, "getuid") else None,
         )
         return self._job.run()
 
