@@ -83,7 +83,7 @@ class _Attempt:
         return Failure(
             error=error,
             command=Command(command) if command in set(Command) else Command.DEPLOY,
-            target=Target(target) if target in set(Target) else Target.LOCAL,
+            target=Target(target) if target in set(Target) else None,
             service_name=self._given.get("service-name", ""),
         )
 

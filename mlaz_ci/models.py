@@ -652,7 +652,8 @@ class Failure:
 
     error: MlazError
     command: Command
-    target: Target
+    target: Target | None
+    """None where the run failed before one was chosen."""
     service_name: str = ""
     model_label: str | None = None
     mutations: tuple[Mutation, ...] = ()
