@@ -44,6 +44,7 @@ def _run(command: str, inputs: Mapping[str, InputValue], platform: Platform | No
         SystemClock(),
         working_directory=Path.cwd(),
         host=machine.node(),
+        user_id=os.getuid() if hasattr(os, "getuid") else None,
     )
     return job.run()
 

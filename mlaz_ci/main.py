@@ -72,6 +72,7 @@ class _Attempt:
             SystemClock(),
             working_directory=Path.cwd(),
             host=machine.node(),
+            user_id=os.getuid() if hasattr(os, "getuid") else None,
         )
         return self._job.run()
 
@@ -82,7 +83,7 @@ class _Attempt:
         return Failure(
             error=error,
             command=Command(command) if command in set(Command) else Command.DEPLOY,
-            target=Target(target) if target in set(Target) else Target.LOCAL,
+            target=Target(target) if target in set(Target) else None,
             service_name=self._given.get("service-name", ""),
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -250,8 +251,13 @@ class ModelRef:
 
     @property
     def label(self) -> str:
-        """What people call it: name/version, or the place it was logged at."""
-        return f"{self.name}/{self.version}" if self.version else self.artifact_uri
+        """What people call it: name/version, or the run that logged it, or the place it lies at."""
+        if self.version:
+            return f"{self.name}/{self.version}"
+        if isinstance(self.source, RunSource):
+            return f"runs:/{self.source.run_id}/{self.source.path}"
+        is_told = self.run_id is None or self.run_id in self.artifact_uri
+        return self.artifact_uri if is_told else f"{self.artifact_uri} (run {self.run_id})"
 
 
 # --- the environment --------------------------------------------------------------------------------------------------
@@ -651,7 +657,8 @@ class Failure:
 
     error: MlazError
     command: Command
-    target: Target
+    target: Target | None
+    """None where the run failed before one was chosen."""
     service_name: str = ""
     model_label: str | None = None
     mutations: tuple[Mutation, ...] = ()
@@ -663,6 +670,11 @@ class Failure:
 def names(values: Sequence[StrEnum] | type[StrEnum]) -> str:
     """The values of an enum as a sentence lists them: "a, b, c"."""
     return ", ".join(str(each) for each in values)
+
+
+def told_size(size_bytes: float) -> str:
+    """`2.0 MB`, `12 kB`: never nothing of something."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{math.ceil(size_bytes / 1e3)} kB"
 
 
 _ENDS_OF_ANY: Final = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from mlaz_ci.checks import examine, raise_on_errors
 from mlaz_ci.errors import (
     FileNotFound,
     InapplicableInput,
+    InvalidInput,
     MissingInput,
     MlazError,
     NotInThisVersion,
@@ -120,6 +122,9 @@ class Job:
     def resolve_and_check(self) -> tuple[ModelRef, Lock]:
         if self.request.source is None:
             raise MissingInput("No model was named.", remedy="Give `run-id`, or `model-uri`.")
+        if (file := self.request.smoke_test_file) is not None:
+            # What is wrong with it is known before anything else is asked.
+            _read_smoke_test(file)
         self.find(self.rules.findings(self.request))
         self.inspect()
         with self.phase("resolve the model"):
@@ -152,7 +157,7 @@ class Job:
     def smoke_request(self, model: ModelRef) -> ScoreRequest | None:
         """The request that proves the service: the user's file, the model's example, or a sample of its signature."""
         file = self.request.smoke_test_file
-        chosen = _read_request(file, "smoke-test-file") if file else choose_smoke_request(model.facts)
+        chosen = _read_smoke_test(file) if file else choose_smoke_request(model.facts)
         if chosen is None and self.request.smoke_test is SmokeTest.REQUIRED:
             raise MissingInput(
                 f"There is no request to smoke-test {model.label} with.",
@@ -422,7 +427,7 @@ def _smoke_request_of_waiting(job: Job, before: Snapshot) -> ScoreRequest | None
     if job.request.smoke_test is SmokeTest.OFF:
         return None
     if job.request.smoke_test_file is not None:
-        return _read_request(job.request.smoke_test_file, "smoke-test-file")
+        return _read_smoke_test(job.request.smoke_test_file)
     plan = job.rules.plan_finish(job.request, before, None)
     facts = before.service.deployment(plan.deployment_name) if before.service and plan else None
     if facts is not None and facts.smoke_body is not None:
@@ -479,8 +484,26 @@ def _why_unreachable(service: ServiceFacts, error: NotReachable) -> MlazError:
 def _smoke_request_of_previous(job: Job, before: Snapshot) -> ScoreRequest | None:
     """The user's file, else what verified that deployment when it was made."""
     if job.request.smoke_test_file is not None:
-        return _read_request(job.request.smoke_test_file, "smoke-test-file")
+        return _read_smoke_test(job.request.smoke_test_file)
     return _smoke_request_of(before.service.deployment(before.service.previous) if before.service else None)
+
+
+def _read_smoke_test(file: Path) -> ScoreRequest:
+    """Raises FileNotFound, and InvalidInput for what every service of ours would refuse when it stands."""
+    request = _read_request(file, "smoke-test-file")
+    try:
+        json.loads(request.body)
+    except json.JSONDecodeError as error:
+        problem = f" at line {error.lineno}, column {error.colno}"
+    except (ValueError, RecursionError):
+        problem = ""
+    else:
+        return request
+    raise InvalidInput(
+        f"`smoke-test-file` {file} is not JSON{problem}.",
+        usually="The file is another one, or was cut off.",
+        remedy="Write a request as docs/serving.md shows it, or leave the input out: the model's own input example is sent then.",
+    )
 
 
 def _read_request(file: Path, input_name: str) -> ScoreRequest:

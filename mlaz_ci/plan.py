@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status
+from mlaz_ci.models import Cluster, DeploymentSpec, Lock, ModelRef, ScoreRequest, SmokeTest, Status, told_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +14,7 @@ class FetchModel:
     model: ModelRef
 
     def describe(self) -> str:
-        size = f", {self.model.size_bytes / 1e6:.1f} MB" if self.model.size_bytes is not None else ""
+        size = f", {told_size(self.model.size_bytes)}" if self.model.size_bytes is not None else ""
         return f"fetch the model {self.model.label}{size}"
 
 

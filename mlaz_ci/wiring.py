@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, NotInThisVersion
+from mlaz_ci.errors import ClientNotInstalled, FileNotFound, InvalidConfigFile, InvalidInput, NotInThisVersion
 from mlaz_ci.execute import Ports
 from mlaz_ci.inputs import (
     ConfigFile,
@@ -58,12 +59,14 @@ def prepare(
     *,
     working_directory: Path,
     host: str,
+    user_id: int | None,
 ) -> Job:
     """From what was given to a job that is ready to run. Raises what parsing raises; nothing is touched yet."""
     # Before anything is parsed or shown: no error text may carry what a step passed as a secret.
     for secret in secrets_of(given):
         platform.mask(secret)
-    origin = origin_from_environ(environ, _event_text(environ), working_directory, host=host)
+    environ = with_home(environ)
+    origin = origin_from_environ(environ, _event_text(environ), working_directory, host=host, user_id=user_id)
     config = _read_config(given, origin, platform)
     parsed = parse_request(given, config, origin)
     job = connect(parsed.request, environ, platform, clock)
@@ -116,13 +119,29 @@ def _event_text(environ: Mapping[str, str]) -> str | None:
         return None
 
 
+def with_home(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables with a HOME: where what is kept, and uv's cache, can lie. A user without a name may have none."""
+    if environ.get("HOME"):
+        return environ
+    home = environ.get("MLAZ_HOME")
+    with suppress(RuntimeError):
+        home = str(Path.home())
+    if not home:
+        raise InvalidInput(
+            "There is no home folder to keep models and environments in: HOME is not set, and this user has no entry with one.",
+            usually="A container that runs as a number nobody gave a name to.",
+            remedy="Set HOME, or MLAZ_HOME, to a folder that this user may write to.",
+        )
+    return {**environ, "HOME": home}
+
+
 def home_folder(environ: Mapping[str, str]) -> Path:
     """Where local services, environments and models live: MLAZ_HOME, else the user's state folder (XDG)."""
     if given := environ.get("MLAZ_HOME"):
         return Path(given)
     if state := environ.get("XDG_STATE_HOME"):
         return Path(state) / "mlaz-ci"
-    return Path(environ.get("HOME") or Path.home()) / ".local" / "state" / "mlaz-ci"
+    return Path(environ["HOME"]) / ".local" / "state" / "mlaz-ci"
 
 
 def connect(request: Request, environ: Mapping[str, str], platform: Platform, clock: Clock) -> Job:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from mlaz_ci.models import told_size
 from mlaz_ci.report import ANSI
 from mlaz_ci.report.masking import Masker
 from mlaz_ci.report.text import clean, one_line
@@ -153,8 +154,6 @@ class Heartbeat:
 
 def _amount(done: float, total: float | None, unit: str) -> str:
     if unit == "bytes":
-        done, total, unit = done / 1e6, None if total is None else total / 1e6, "MB"
-        shown = [f"{each:.1f}" for each in (done, total) if each is not None]
-    else:
-        shown = [f"{each:g}" for each in (done, total) if each is not None]
+        return " of ".join(told_size(each) for each in (done, total) if each is not None)
+    shown = [f"{each:g}" for each in (done, total) if each is not None]
     return f"{' of '.join(shown)} {unit}".strip()

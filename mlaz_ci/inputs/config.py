@@ -34,6 +34,10 @@ _SECTIONS: Final = {str(target): rules.section for target, rules in TARGETS.item
 _KEY_FILE: Final = "ssl_key_pem_file"
 _MAX_KEY: Final = 512
 _MAX_TOLD: Final = 800
+_KEYS_OF_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
+    str(Target.LOCAL): frozenset(LOCAL_KEYS),
+    **{name: frozenset(section.schema["properties"]) for name, section in _SECTIONS.items()},
+}
 _COMPUTE: Final = "compute"
 _RESOURCE_ID: Final = re.compile(
     r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^/\s]+/[^/\s]+/[^/\s]+", re.IGNORECASE
@@ -226,7 +230,9 @@ class _Reader:
         self, entry: Entry, keys: Mapping[str, Input] | tuple[str, ...], section: str = ""
     ) -> UnknownConfigKey:
         of_section = f" of `{section}`" if section else ""
-        hint = did_you_mean(entry.key, keys) or f" Known: {', '.join(sorted(keys))}."
+        homes = [] if section else [name for name, known in _KEYS_OF_SECTIONS.items() if entry.key in known]
+        belongs = f" It stands in the section {' or '.join(f'`{each}:`' for each in homes)}." if homes else ""
+        hint = belongs or did_you_mean(entry.key, keys) or f" Known: {', '.join(sorted(keys))}."
         return UnknownConfigKey(f"{self.at(entry.key_place)}: {quote(entry.key)} is not a key{of_section}.{hint}")
 
     def _set(self, settings: dict[str, Setting], row: Input, entry: Entry) -> None:

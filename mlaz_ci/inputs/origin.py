@@ -52,10 +52,19 @@ class Origin:
 
 
 def origin_from_environ(
-    environ: Mapping[str, str], event_text: str | None, working_directory: Path, *, host: str = "localhost"
+    environ: Mapping[str, str],
+    event_text: str | None,
+    working_directory: Path,
+    *,
+    host: str = "localhost",
+    user_id: int | None = None,
 ) -> Origin:
-    """The origin as GitHub's variables and event tell it; total: what has not its proper form counts as absent."""
-    user = next((name for key in ("USER", "LOGNAME", "USERNAME") if (name := _word(environ.get(key, "")))), "unknown")
+    """The origin as GitHub's variables and event tell it; total: what has not its proper form counts as absent.
+
+    Without a variable that names the user (cron, containers) the number tells one from another.
+    """
+    nameless = "unknown" if user_id is None else f"uid-{user_id}"
+    user = next((name for key in ("USER", "LOGNAME", "USERNAME") if (name := _word(environ.get(key, "")))), nameless)
     host = _word(host) or "localhost"
     if environ.get("GITHUB_ACTIONS") != "true":
         return Origin(working_directory=working_directory, user=user, host=host)

@@ -179,7 +179,8 @@ def _parse_target(settings: Settings, command: Command) -> Target:
         return settings.choice("target", Target)
     given = [name for name in WORKSPACE_INPUTS if name in settings.values]
     if given:
-        raise TargetNotChosen(f"{listed(given)} was given without `target`; the targets are {names(Target)}.")
+        was = "was" if len(given) == 1 else "were"
+        raise TargetNotChosen(f"{listed(given)} {was} given without `target`; the targets are {names(Target)}.")
     return Target.LOCAL
 
 

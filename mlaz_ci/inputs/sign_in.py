@@ -16,6 +16,14 @@ from mlaz_ci.inputs.wording import listed, nearest, quote
 from mlaz_ci.models import Cloud, Secret, SignIn, Workspace
 
 _CREDS_REMEDY: Final = 'Make it with `az ad sp create-for-rbac --json-auth`: {"clientId": …, "clientSecret": …, "subscriptionId": …, "tenantId": …}.'
+# What azure/login's JSON has, and what `az ad sp create-for-rbac` prints without --json-auth.
+_CREDS_KEYS: Final = frozenset(
+    {
+        *("clientId", "clientSecret", "tenantId", "subscriptionId", "appId", "password", "tenant", "displayName"),
+        *("activeDirectoryEndpointUrl", "activeDirectoryGraphResourceId", "resourceManagerEndpointUrl"),
+        *("sqlManagementEndpointUrl", "galleryEndpointUrl", "managementEndpointUrl"),
+    }
+)
 _NEEDED: Final = ("clientId", "clientSecret", "tenantId")
 WORKSPACE_INPUTS: Final = ("subscription-id", "resource-group", "workspace-name")
 _PARTS: Final = ("client-id", "tenant-id", "client-secret")
@@ -180,9 +188,13 @@ def _strings_in(creds: str) -> list[str]:
     texts = [each.strip() for each in read.values() if isinstance(each, str)] if isinstance(read, dict) else []
     if not (isinstance(read, dict) and _text(read, "clientSecret")):
         texts += words
-    # Ids and URLs are no secrets, and masking them would blot out the report.
+    # Keys, ids and URLs are no secrets, and masking them would blot out the report.
     return [each for each in texts if each and not _is_public(each)]
 
 
 def _is_public(text: str) -> bool:
-    return text.startswith("https://") or bool(re.fullmatch(INPUTS["client-id"].pattern or "", text))
+    return (
+        text in _CREDS_KEYS
+        or text.startswith("https://")
+        or bool(re.fullmatch(INPUTS["client-id"].pattern or "", text))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -87,14 +88,32 @@ def compose(text: str) -> yaml.Node | None:
         place = Place(line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
         raise YamlProblem("it has a character that YAML does not allow", place) from error
     except yaml.MarkedYAMLError as error:
-        raise YamlProblem(_problem(error), _place(error.problem_mark or error.context_mark)) from error
+        # Of a quote that is never closed the beginning tells more than the end of the file.
+        is_open = "quoted scalar" in str(error.context) and "end of stream" in str(error.problem)
+        mark = error.context_mark if is_open else error.problem_mark
+        raise YamlProblem(_problem(error), _place(mark or error.context_mark)) from error
     except (ValueError, IndexError, OverflowError) as error:
         # HACK: PyYAML lets some escapes and directives out as its own int() and chr() errors.
         raise YamlProblem("it is not YAML", _START) from error
 
 
+# By PyYAML's words: what they mean to who wrote the file.
+_MEANT: Final = {
+    "mapping values are not allowed here": "a line is indented too far, or a value with `: ` in it needs quotes",
+    "found unexpected end of stream": "a quote is not closed",
+    "found character '\\t'": "a tab stands where YAML takes spaces alone",
+    "could not find expected ':'": "a line has no `: ` behind its key",
+    "expected ',' or": "a brace or bracket is not closed",
+    "expected <block end>": "a line is not indented as those above it",
+}
+
+
 def _problem(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's own words, cut: they can quote the text."""
+    """PyYAML's words in ours, or cut: they can quote the text."""
+    told = str(error.problem or "")
+    for words, meant in _MEANT.items():
+        if told.startswith(words):
+            return meant
     words = "".join(each if each.isprintable() else "?" for each in str(error.problem or "it is not YAML")[:120])
     return words.replace("'\\t'", "a tab")
 
@@ -123,7 +142,9 @@ def entries_of(node: yaml.Node) -> list[Entry]:
     if isinstance(node, yaml.MappingNode) and node.tag != _MAP_TAG:
         raise YamlProblem(_NO_TAGS, place_of(node))
     if not isinstance(node, yaml.MappingNode):
-        raise YamlProblem(f"a mapping (`key: value` lines) is expected, not {kind_of(node)}", place_of(node))
+        is_joined = isinstance(node, yaml.ScalarNode) and re.match(r"[\w-]{1,60}:\S", str(node.value))
+        hint = "; a space is missing behind the colon" if is_joined else ""
+        raise YamlProblem(f"a mapping (`key: value` lines) is expected, not {kind_of(node)}{hint}", place_of(node))
     entries: list[Entry] = []
     seen: dict[str, Place] = {}
     for key, value in node.value:

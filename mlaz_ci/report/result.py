@@ -16,6 +16,7 @@ from mlaz_ci.models import (
     ScoreRequest,
     ScoreResponse,
     ServiceFacts,
+    Target,
     Timing,
 )
 from mlaz_ci.report.schema import SCHEMA_VERSION
@@ -50,7 +51,7 @@ def _facts(ended: Outcome | Failure) -> dict[str, Any]:
         "command": str(ended.command),
         "status": str(outcome.status),
         "exit_code": int(failure.error.exit_code if failure else exit_code_of(outcome)),
-        "target": str(ended.target),
+        "target": str(ended.target) if ended.target else None,
         "service_name": _text(ended.service_name),
         "deployment_name": _text(outcome.deployment_name),
         "scoring_uri": _text(outcome.scoring_uri),
@@ -82,7 +83,7 @@ def _bare_outcome(failure: Failure) -> Outcome:
     return Outcome(
         command=failure.command,
         status=status_of_failure(failure),
-        target=failure.target,
+        target=failure.target or Target.LOCAL,  # told by the failure itself
         model_label=failure.model_label,
         findings=failure.findings,
         mutations=failure.mutations,

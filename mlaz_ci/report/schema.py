@@ -54,7 +54,7 @@ _PROPERTIES: Final[Mapping[str, Any]] = {
     "command": _enum([str(each) for each in Command]),
     "status": _enum([str(each) for each in Status]),
     "exit_code": _enum([int(each) for each in ExitCode], "Who must act next (docs/contract.md)."),
-    "target": _enum([str(each) for each in Target]),
+    "target": _enum([*(str(each) for each in Target), None], "Null where the run failed before one was chosen."),
     "service_name": _OPTIONAL,
     "deployment_name": _OPTIONAL,
     "scoring_uri": _OPTIONAL,

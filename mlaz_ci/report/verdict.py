@@ -111,7 +111,8 @@ def subject(ended: Outcome | Failure) -> str:
     service = f'service "{one_line(ended.service_name)}"' if ended.service_name else ""
     about = service or one_line(ended.model_label or "") or "no service"
     if isinstance(ended, Failure):
-        return f"{ended.command} of {about} on {ended.target}" if service or ended.model_label else f"{ended.command}"
+        where = f" on {ended.target}" if ended.target else ""
+        return f"{ended.command} of {about}{where}" if service or ended.model_label else f"{ended.command}"
     if ended.command is Command.DOCTOR:
         about = one_line(ended.model_label or "") or about
     return f"{about} on {ended.target}"
@@ -132,7 +133,21 @@ def meaning(outcome: Outcome) -> str:
     """What the status word leaves open, in a sentence; empty where the facts say it all."""
     if outcome.command is Command.CLEANUP and outcome.status is Status.ABSENT:
         return "There is no such service, so there was nothing to delete."
+    if outcome.response is not None:
+        return _meaning_of_answer(outcome.response)
     return _MEANINGS.get(outcome.status, "")
+
+
+def _meaning_of_answer(answer: ScoreResponse) -> str:
+    match _exit_code_of_answer(answer):
+        case ExitCode.DONE:
+            return ""
+        case ExitCode.AUTHENTICATION:
+            return "The service does not let this caller in: check its `auth`, and the roles of who signed in."
+        case ExitCode.CONFIGURATION:
+            return "The service refused the request: its answer says why, and docs/serving.md which bodies it takes."
+        case _:
+            return "The service failed on the request: its answer and its log say why, `command: status` how it is."
 
 
 def is_red(ended: Outcome | Failure) -> bool:

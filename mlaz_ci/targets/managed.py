@@ -66,6 +66,10 @@ def shape(given: Given) -> AzureShape:
     )
 
 
+def _told(number: float | None) -> str:
+    return "any number of" if number is None else f"{number:g}"
+
+
 def _instance_type(given: Given) -> str | None:
     """The given VM size, else the one for the given cores and memory; None where nothing is given."""
     if named := given.text("instance-type"):
@@ -76,7 +80,7 @@ def _instance_type(given: Given) -> str | None:
     if found := instance_type_for(cores, memory_gb):
         return found
     raise MissingInput(
-        f"No VM size is known for {cores or 'any'} cores and {memory_gb or 'any'} GB.",
+        f"No VM size is known for {_told(cores)} cores and {_told(memory_gb)} GB.",
         usually="Microsoft's table from cores and memory to VM sizes ends at 4 cores and 16 GB.",
         remedy="Give `instance-type`, a VM size such as Standard_DS4_v2.",
     )

@@ -65,7 +65,8 @@ def read_section(raw: Mapping[str, Any], target: Target) -> OnlineSection:
     at = str(target)
     for name in raw:
         if name not in KEYS:
-            raise UnknownConfigKey(f"`{at}.{name}` is not a key.{nearest(name, KEYS)}", config_key=f"{at}.{name}")
+            hint = _home_of(name, target) or nearest(name, KEYS)
+            raise UnknownConfigKey(f"`{at}.{name}` is not a key.{hint}", config_key=f"{at}.{name}")
     return OnlineSection(
         endpoint=_part(raw.get("endpoint"), _ENDPOINT, f"{at}.endpoint"),
         deployment=_deployment(raw.get("deployment"), target),
@@ -73,6 +74,14 @@ def read_section(raw: Mapping[str, Any], target: Target) -> OnlineSection:
         is_no_code=_is_no_code(raw.get("serving"), f"{at}.serving"),
         mirror_percent=_mirror(raw.get("mirror-percent"), target),
     )
+
+
+def _home_of(name: str, target: Target) -> str:
+    """Azure's own fields stand one deeper."""
+    parts = {"deployment": _deployment_fields(target), "endpoint": _ENDPOINT}
+    plain = name.lower().replace("-", "").replace("_", "")
+    found = [f"`{target}.{part}.{each}`" for part, fields in parts.items() for each in fields if each.lower() == plain]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
 def _part(value: Any, fields: Fields, at: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from mlaz_ci import operations
 from mlaz_ci.errors import (
     FileNotFound,
     InapplicableInput,
+    InvalidInput,
     MissingInput,
     MlazError,
     ModelNotServable,
@@ -438,3 +439,24 @@ def test_scripts__of_each_target__are_what_it_runs_of_ours(
     shape = LocalShape() if raw is None else AzureShape(raw=raw)
     assert rules_of(target).scripts(shape) == names
     assert all("def " in text for text in operations.script_texts(names).values())
+
+
+@pytest.mark.parametrize("command", [Command.DEPLOY, Command.DOCTOR])
+@pytest.mark.parametrize(
+    ("text", "expected", "said"),
+    [
+        (None, FileNotFound, "cannot be read"),
+        ("{\n  x", InvalidInput, "is not JSON at line 2, column 3"),
+        ("[" * 99_999, InvalidInput, "is not JSON"),
+    ],
+    ids=["absent", "no-json", "too-deep"],
+)
+def test_smoke_test_file__cannot_be_sent__is_told_before_the_model_is_looked_for(
+    scene: Scene, command: Command, text: str | None, expected: type[MlazError], said: str
+) -> None:
+    file = scene.folder / "smoke.json"
+    if text is not None:
+        file.write_text(text)
+    scene.store.resolve = None  # type: ignore[assignment, method-assign]
+    with pytest.raises(expected, match=said):
+        scene.run(command, smoke_test_file=file)

@@ -14,7 +14,7 @@ from pathlib import Path
 from mlaz_ci.adapters.mlflow_store.records import ENTRY_LIMIT, Artifacts, Entry, Missing
 from mlaz_ci.checks.mlmodel import MLMODEL_FILE
 from mlaz_ci.errors import DiskFull, ModelNotServable, ModelPathNotFound, TrackingServerFailed
-from mlaz_ci.models import ModelRef
+from mlaz_ci.models import ModelRef, told_size
 from mlaz_ci.ports import Progress
 
 _FULL_CODES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -113,7 +113,7 @@ def _part_folder(destination: Path, total_bytes: int, label: str) -> Iterator[Pa
     free_bytes = shutil.disk_usage(destination.parent).free
     if free_bytes < total_bytes:
         raise DiskFull(
-            f"{label} has {_size(total_bytes)} and the disk of {destination.parent} has {_size(free_bytes)} free."
+            f"{label} has {told_size(total_bytes)} and the disk of {destination.parent} has {told_size(free_bytes)} free."
         )
     part, lock = _make_locked_folder(destination.parent, prefix=f".{destination.name}.part-")
     try:
@@ -122,10 +122,6 @@ def _part_folder(destination: Path, total_bytes: int, label: str) -> Iterator[Pa
     finally:
         os.close(lock)
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def _make_locked_folder(parent: Path, *, prefix: str) -> tuple[Path, int]:

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from mlaz_ci.adapters.mlflow_store.file_store import ALLOW_FILE_STORE, NOTICE
 from mlaz_ci.adapters.mlflow_store.location import (
@@ -45,6 +45,16 @@ _MISSING_CODES = frozenset(
     {"RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 )
 _DENIED_CODES = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+
+
+# The modules that SQLAlchemy looks for, and who provides them.
+_DRIVERS: Final = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "pymysql": "pymysql",
+    "MySQLdb": "mysqlclient",
+    "pyodbc": "pyodbc",
+}
 
 
 class Surroundings:
@@ -98,9 +108,18 @@ class Surroundings:
         except (MlazError, Missing, TooLarge):
             raise
         except ImportError as error:
+            driver = _DRIVERS.get(error.name or "") if self._scheme in DATABASE_SCHEMES else None
+            advice = (
+                f"Install it beside mlaz-ci (`pip install {driver}`), or run `mlflow server` on that store and pass its http address as `tracking-uri`."
+                if driver
+                else None
+            )
             raise StoreNotSupported(
                 f"The store needs the Python package {error.name or error}, which is not installed here.",
-                remedy=self._remedy,
+                usually=f"`mlaz-ci[stores]` brings mlflow and no driver of a database: {self._scheme} has several."
+                if driver
+                else None,
+                remedy=self._remedy or advice,
             ) from error
         except Exception as error:  # any of two dozen clients may stand behind mlflow, each with exceptions of its own
             raise self._translate(error) from error

@@ -123,3 +123,11 @@ def test_step__pickle_that_fails_to_load__shows_the_log_and_leaves_nothing(
     assert (ended.exit_code, ended.outputs["error-kind"]) == (6, "service-start-failed"), ended.log
     assert "UnpicklingError" in ended.log
     assert later_step.folders("services") == []
+
+
+def test_step__fails_before_a_target_is_chosen__does_not_blame_another_one(step: Step) -> None:
+    (step.workspace / "mlaz-ci.yml").write_text("target: managed\nmanaged: {deploymnt: {}}\n")
+    ended = step.run(command="status", service_name="adder")
+    assert ended.outputs["error-kind"] == "unknown-config-key"
+    assert 'failed: status of service "adder"\n' in ended.log
+    assert ended.result["target"] is None

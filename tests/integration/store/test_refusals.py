@@ -279,6 +279,27 @@ def test_resolve__other_database_with_mlflow_skinny_alone__offers_a_server(tmp_p
     assert chatter == ""
 
 
+@pytest.mark.parametrize(
+    ("uri", "package", "install"),
+    [
+        ("postgresql+psycopg2://ada:canary-pw@host/store", "psycopg2", "pip install psycopg2-binary"),
+        ("postgresql+psycopg://ada:canary-pw@host/store", "psycopg", "pip install 'psycopg[binary]'"),
+        ("mysql+pymysql://ada:canary-pw@host/store", "pymysql", "pip install pymysql"),
+        ("mysql://ada:canary-pw@host/store", "MySQLdb", "pip install mysqlclient"),
+        ("mssql+pyodbc://ada:canary-pw@host/store", "pyodbc", "pip install pyodbc"),
+    ],
+)
+def test_resolve__database_without_its_driver__says_which_to_install(
+    open_store: OpenStore, uri: str, package: str, install: str
+) -> None:
+    with pytest.raises(StoreNotSupported) as caught:
+        open_store(uri).resolve(SOURCE, name=None)
+    assert f"the Python package {package}," in caught.value.what
+    assert install in caught.value.remedy_text
+    assert "brings mlflow and no driver" in caught.value.cause_text
+    assert "canary-pw" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["in_sqlite", "in_sqlite_by_mlflow_2"])
 def test_resolve__database__nothing_in_it_or_beside_it_changes(
     request: pytest.FixtureRequest, open_store: OpenStore, kind: str

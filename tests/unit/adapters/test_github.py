@@ -431,7 +431,7 @@ class _Lines(io.StringIO):
 
 
 def test_progress__something_long__is_told_at_intervals_and_at_its_end() -> None:
-    stream = _Lines(awaited="Fetching the model: 1.5 of 3.0 MB, ")
+    stream = _Lines(awaited="Fetching the model: 1.5 MB of 3.0 MB, ")
     platform = GithubPlatform({}, stream, heartbeat_s=(0.001, 0.002))
     with platform.progress("Fetching the model") as progress:
         progress.update(1_500_000, 3_000_000, "bytes")

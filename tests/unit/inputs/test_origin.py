@@ -93,3 +93,18 @@ def test_origin__laptop__is_owned_by_the_user() -> None:
 
 def test_origin__no_user_and_no_host__still_has_an_owner() -> None:
     assert origin_from_environ({}, None, HERE, host="").default_owner == "user:unknown@localhost"
+
+
+@pytest.mark.parametrize(
+    ("environ", "user_id", "owner"),
+    [
+        ({"USER": "ada"}, 1000, "user:ada@box"),
+        ({"LOGNAME": "ada"}, 1000, "user:ada@box"),
+        ({}, 12345, "user:uid-12345@box"),
+        ({"USER": " "}, None, "user:unknown@box"),
+    ],
+)
+def test_owner__user_without_a_name__is_told_from_others_by_number(
+    environ: dict[str, str], user_id: int | None, owner: str
+) -> None:
+    assert origin_from_environ(environ, None, HERE, host="box", user_id=user_id).default_owner == owner

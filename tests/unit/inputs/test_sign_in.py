@@ -157,5 +157,11 @@ def test_secrets_of__creds_that_cannot_be_read__still_finds_the_secret(creds: st
     assert any(CANARY in each and len(each) <= len(CANARY) + 2 for each in secrets_of({"creds": creds}))
 
 
+def test_secrets_of__creds_without_their_secret__blot_out_no_key_that_the_error_names() -> None:
+    found = secrets_of({"creds": json.dumps({"clientId": "x", "appId": CANARY, "displayName": "y"})})
+    assert CANARY in found
+    assert not {"clientId", "displayName"} & set(found)
+
+
 def test_secrets_of__nothing_secret_or_no_text__is_nothing() -> None:
     assert secrets_of({"run-id": "x", "client-secret": "  ", "creds": None, "tracking-uri": "https://host"}) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -73,3 +74,27 @@ def test_status_of_failure__error__gives_the_status_word_and_its_own_exit_code(
     failure = Failure(error=error, command=Command.DEPLOY, target=Target.LOCAL)
     assert status_of_failure(failure) is status
     assert report_failure(failure).exit_code is error.exit_code
+
+
+@pytest.mark.parametrize(
+    ("status_code", "said"),
+    [
+        (200, ""),
+        (400, "docs/serving.md which bodies it takes"),
+        (403, "check its `auth`"),
+        (500, "`command: status` how it is"),
+    ],
+)
+def test_report__answer_that_is_no_prediction__says_what_it_means_and_what_to_do(status_code: int, said: str) -> None:
+    assert scenarios.INVOKED.response
+    outcome = replace(scenarios.INVOKED, response=replace(scenarios.INVOKED.response, status_code=status_code))
+    report = report_outcome(outcome)
+    assert said in report.text
+    assert (report.text.partition("\n\n")[2].startswith("The service ")) is bool(said)
+
+
+def test_report__failed_before_a_target_was_chosen__names_none() -> None:
+    failure = Failure(error=Bug("x"), command=Command.DEPLOY, target=None, service_name="churn")
+    report = report_failure(failure)
+    assert report.text.startswith('failed: deploy of service "churn"\n')
+    assert json.loads(report.outputs["result"])["target"] is None
