@@ -13,9 +13,9 @@ from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, Record, 
 from mlaz_ci.adapters.azureml_v1.script import DRIVER, ENTRY_SCRIPT, SOURCE_FOLDER, Script, make_script
 from mlaz_ci.adapters.azureml_v1.sdk import Sdk
 from mlaz_ci.adapters.azureml_v1.settings import (
-    container_variables,
     create_settings,
     key_settings,
+    own_variables,
     secret_files,
     update_settings,
 )
@@ -154,7 +154,8 @@ class Making:
             environment_version=environment.version,
             driver=DRIVER,
             assets=script.assets,
-            variables=container_variables(spec, entry_script=ENTRY_SCRIPT, source_folder=SOURCE_FOLDER),
+            variables=own_variables(spec, entry_script=ENTRY_SCRIPT, source_folder=SOURCE_FOLDER),
+            given=spec.azure_shape.environment_variables,
             now=self._clock.utc_now(),
         )
 
@@ -163,7 +164,8 @@ class Making:
         return {**given, **stamp(spec, self._clock.utc_now()), LIVE_TAG: record.key}
 
     def _environment(self, spec: DeploymentSpec, record: Record) -> Any:
-        return make_environment(spec.lock, version=record.environment_version, variables=record.variables)
+        variables = {**spec.azure_shape.environment_variables, **record.variables}
+        return make_environment(spec.lock, version=record.environment_version, variables=variables)
 
     def _set_keys(self, spec: DeploymentSpec) -> None:
         """A PATCH takes no keys: they are set one by one, where they are others."""
