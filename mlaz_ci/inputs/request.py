@@ -30,6 +30,7 @@ from mlaz_ci.inputs.sign_in import (
 from mlaz_ci.inputs.table import COMMANDS, INPUTS
 from mlaz_ci.inputs.wording import listed
 from mlaz_ci.models import (
+    AzureShape,
     Cloud,
     Command,
     EndpointUse,
@@ -142,7 +143,7 @@ def _build(
         keep_previous_hours=settings.number("keep-previous"),
         expect_model_version=settings.text("expect-model-version"),
         wait=settings.boolean("wait"),
-        deadline_s=settings.number("deadline-minutes") * 60,
+        deadline_s=_deadline_s(settings, shape),
         smoke_test=settings.choice("smoke-test", SmokeTest),
         smoke_test_file=_parse_path(settings, "smoke-test-file", origin),
         request_file=_parse_path(settings, "request-file", origin),
@@ -226,6 +227,14 @@ def _parse_source(settings: Settings, origin: Origin) -> ModelSource | None:
         default_path=default_path,
         working_directory=origin.working_directory,
     )
+
+
+def _deadline_s(settings: Settings, shape: Shape) -> float:
+    """The given one, or the default; twice that where a cluster is made, which alone takes 20 to 25 minutes."""
+    deadline_s = settings.number("deadline-minutes") * 60
+    cluster = shape.cluster if isinstance(shape, AzureShape) else None
+    makes_cluster = cluster is not None and cluster.resource_id is None
+    return deadline_s * 2 if makes_cluster and "deadline-minutes" not in settings.values else deadline_s
 
 
 def _parse_path(settings: Settings, name: str, origin: Origin) -> Path | None:

@@ -358,7 +358,7 @@ _ROWS: Final = (
     Input(
         name="deadline-minutes",
         group=Group.HOW,
-        says="How long the step may take before it gives up, in minutes.",
+        says="How long the step may take before it gives up, in minutes. Twice the default where the config file has a cluster made.",
         kind=Kind.NUMBER,
         default="30",
         minimum=0.01,

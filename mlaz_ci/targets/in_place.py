@@ -221,4 +221,10 @@ def _previous(service: ServiceFacts) -> DeploymentFacts:
     previous = service.deployment(service.previous)
     if previous is None:
         raise NothingToRollBackTo(f'Service "{service.name}" has no deployment that served before "{service.live}".')
+    if not previous.can_be_restored:
+        raise NothingToRollBackTo(
+            f'Deployment "{previous.name}" of service "{service.name}" cannot be put back: it had other environment variables than the service has now.',
+            usually="Their values are kept nowhere but in the running service, so that a secret that was changed is not readable for ever.",
+            remedy=f"Deploy `model-uri: models:/{previous.model_label}`, with the `environment-variables` that it shall have.",
+        )
     return previous

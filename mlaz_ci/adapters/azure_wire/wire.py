@@ -84,6 +84,11 @@ class _Question:
 class EffectUnknown(AzureUnreachable):
     """A request that is not repeated blindly got no answer: it may have taken effect. Whoever sent it looks before sending another."""
 
+    @classmethod
+    def kind(cls) -> str:
+        """For users it is what it is a case of."""
+        return AzureUnreachable.kind()
+
 
 class Wire:
     """Safe for threads. `deadline_s` is a moment of the clock's `now_s`: no pause goes beyond it."""
@@ -179,13 +184,13 @@ class Wire:
     def _unanswered(
         doing: str, url: str, answer: Answer | None, trouble: Exception | None, *, may_repeat: bool
     ) -> AzureUnreachable:
-        host = url.split("/")[2] if url.count("/") > 2 else url
-        why = (
-            f"{answer.status} from a gateway"
-            if answer
-            else one_line(clip(_SIGNATURE.sub(r"\1***", str(trouble)), _SHOWN_CHARS))
-        )
         kind = AzureUnreachable if may_repeat else EffectUnknown
+        if answer is not None:
+            # Its own code and words, where it has any.
+            told = refusal_of(read_told(answer.text, status=answer.status, headers=answer.headers), doing=doing)
+            return kind(told.what, upstream_code=told.upstream_code, correlation_id=told.correlation_id)
+        host = url.split("/")[2] if url.count("/") > 2 else url
+        why = one_line(clip(_SIGNATURE.sub(r"\1***", str(trouble)), _SHOWN_CHARS))
         return kind(f"Azure could not {doing}: no answer from {host}: {why}")
 
 

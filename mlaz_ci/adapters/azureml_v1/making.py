@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +13,9 @@ from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, Record, 
 from mlaz_ci.adapters.azureml_v1.script import DRIVER, ENTRY_SCRIPT, SOURCE_FOLDER, Script, make_script
 from mlaz_ci.adapters.azureml_v1.sdk import Sdk
 from mlaz_ci.adapters.azureml_v1.settings import (
-    container_variables,
     create_settings,
     key_settings,
+    own_variables,
     secret_files,
     update_settings,
 )
@@ -23,6 +23,7 @@ from mlaz_ci.adapters.azureml_v1.upload import Artifacts
 from mlaz_ci.errors import AzureThrottled, AzureUnreachable, FileNotFound, MlazError, NameTaken, ServiceBusy
 from mlaz_ci.models import DeploymentSpec, Target
 from mlaz_ci.ports import Clock, Platform
+from mlaz_ci.refusals import read_told, refusal_of
 from mlaz_ci.serving.stamp import is_ours, stamp
 
 _TRIES: Final = 3
@@ -62,24 +63,25 @@ class Making:
         record = self._record(spec, script)
         tags = self._tags(spec, record)
 
-        def make(workspace: Any) -> str | None:
-            from azureml.core.model import Model
-
-            shape = spec.azure_shape
-            properties = {**dict(shape.raw.get("properties") or {}), record.key: record.text}
+        shape, doing = spec.azure_shape, f'create the service "{spec.service_name}"'
+        properties = {**dict(shape.raw.get("properties") or {}), record.key: record.text}
+        with self._sdk.making(doing):
             configuration = _service_class(self._target).deploy_configuration(
                 **create_settings(self._target, shape), tags=tags, properties=properties
             )
-            service = Model.deploy(
-                workspace,
-                spec.service_name,
-                [_Registered(model_id) for model_id in record.model_ids],
-                inference_config=self._inference_config(spec, script, record),
-                deployment_config=configuration,
-            )
-            return _operation_of(service)
+            configuration.validate_configuration()
+            image = _image_request(self._environment(spec, record), script, record.model_ids)
+            # As `Model.deploy` does it, which sends all of this three times: to be validated twice before it counts.
+            body = configuration._build_create_payload(spec.service_name, image)  # noqa: SLF001
+            if shape.compute:
+                body["computeName"] = shape.compute
 
-        return self._until_known(spec, make, doing=f'create the service "{spec.service_name}"')
+        def begin() -> str | None:
+            if objection := self._mms.name_objection(spec.service_name):
+                raise refusal_of(read_told(objection), doing=doing)
+            return self._mms.create_service(body, doing=doing)
+
+        return self._until_known(spec, begin)
 
     def update(self, spec: DeploymentSpec, script: Script, seen: Seen) -> str | None:
         """The operation that changes the service. Tags of others stay; so does what the shape does not name."""
@@ -91,11 +93,13 @@ class Making:
         tags = {**_without_ours(seen.tags), **self._tags(spec, record), **kept}
         self._set_keys(spec)
 
+        doing = f'update the service "{spec.service_name}"'
+
         def make(workspace: Any) -> str | None:
             there = seen.payload.get("properties") or {}
             given = dict(spec.azure_shape.raw.get("properties") or {})
             service = _service_class(self._target)(workspace, spec.service_name)
-            configuration = self._inference_config(spec, script, record)
+            configuration = _uploaded_config(self._environment(spec, record), script)
             # Where Azure does not tell what runs, azureml-core takes the service for one of before environments, and builds an image of its own.
             service.environment = service.environment or configuration.environment
             service.update(
@@ -109,13 +113,16 @@ class Making:
             )
             return _operation_of(service)
 
-        return self._until_known(spec, make, doing=f'update the service "{spec.service_name}"')
+        def begin() -> str | None:
+            with self._sdk.making(doing) as workspace:
+                return make(workspace)
 
-    def _until_known(self, spec: DeploymentSpec, make: Any, *, doing: str) -> str | None:
+        return self._until_known(spec, begin)
+
+    def _until_known(self, spec: DeploymentSpec, begin: Callable[[], str | None]) -> str | None:
         for attempt in range(_TRIES):
             try:
-                with self._sdk.making(doing) as workspace:
-                    return str(identifier) if (identifier := make(workspace)) else None
+                return begin()
             except MlazError as error:
                 if isinstance(error, _MAY_BE_DONE):
                     known, operation = self._is_done(spec)
@@ -147,7 +154,8 @@ class Making:
             environment_version=environment.version,
             driver=DRIVER,
             assets=script.assets,
-            variables=container_variables(spec, entry_script=ENTRY_SCRIPT, source_folder=SOURCE_FOLDER),
+            variables=own_variables(spec, entry_script=ENTRY_SCRIPT, source_folder=SOURCE_FOLDER),
+            given=spec.azure_shape.environment_variables,
             now=self._clock.utc_now(),
         )
 
@@ -155,10 +163,9 @@ class Making:
         given = dict(spec.azure_shape.raw.get("tags") or {})
         return {**given, **stamp(spec, self._clock.utc_now()), LIVE_TAG: record.key}
 
-    def _inference_config(self, spec: DeploymentSpec, script: Script, record: Record) -> Any:
-        return _uploaded_config(
-            make_environment(spec.lock, version=record.environment_version, variables=record.variables), script
-        )
+    def _environment(self, spec: DeploymentSpec, record: Record) -> Any:
+        variables = {**spec.azure_shape.environment_variables, **record.variables}
+        return make_environment(spec.lock, version=record.environment_version, variables=variables)
 
     def _set_keys(self, spec: DeploymentSpec) -> None:
         """A PATCH takes no keys: they are set one by one, where they are others."""
@@ -199,8 +206,18 @@ def _operation_of(service: Any) -> str | None:
     return str(service._operation_endpoint or "").rstrip("/").rpartition("/")[2] or None  # noqa: SLF001 - told nowhere else
 
 
-def _uploaded_config(environment: Any, script: Script) -> Any:
+def _image_request(environment: Any, script: Script, model_ids: Sequence[str]) -> Mapping[str, Any]:
     from azureml.core.environment import Environment
+
+    return {
+        "driverProgram": DRIVER,
+        "assets": [dict(each) for each in script.assets],
+        "modelIds": list(model_ids),
+        "environment": Environment._serialize_to_dict(environment),  # noqa: SLF001 - as azureml-core does it
+    }
+
+
+def _uploaded_config(environment: Any, script: Script) -> Any:
     from azureml.core.model import InferenceConfig
 
     class Uploaded(InferenceConfig):  # type: ignore[misc]  # azureml-core is not installed where mypy runs
@@ -215,12 +232,7 @@ def _uploaded_config(environment: Any, script: Script) -> Any:
             model_ids: list[str],
             show_output: bool = False,  # noqa: ARG002
         ) -> Mapping[str, Any]:
-            return {
-                "driverProgram": DRIVER,
-                "assets": [dict(each) for each in script.assets],
-                "modelIds": list(model_ids),
-                "environment": Environment._serialize_to_dict(self.environment),  # noqa: SLF001 - as azureml-core does it
-            }
+            return _image_request(self.environment, script, model_ids)
 
     return Uploaded(entry_script="score.py", environment=environment)
 

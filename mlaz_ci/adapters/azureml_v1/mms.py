@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from mlaz_ci.adapters.azure_wire import Answer, WorkspaceDoor
-from mlaz_ci.errors import ServiceNotFound
+from mlaz_ci.errors import MlazError, ServiceNotFound
 
 _MAX_PAGES: Final = 100
 _JSON_PATCH: Final = {"Content-Type": "application/json-patch+json"}
@@ -29,14 +29,26 @@ class ModelManagement:
 
     # --- services ---------------------------------------------------------------------------------------------------
 
-    def service(self, name: str) -> Payload | None:
-        """With the models and the image request, where the service tells it."""
+    def service(self, name: str, *, expands: bool = False) -> Payload | None:
+        """With `expands` the models and the image request too, where the service tells it: a lock makes it 200 KB long."""
         doing = f'read the service "{name}"'
-        answer = self._ask("GET", f"/services/{quote(name)}?expand=true", doing=doing, allowed={404})
+        below = f"/services/{quote(name)}{'?expand=true' if expands else ''}"
+        answer = self._ask("GET", below, doing=doing, allowed={404})
         return None if answer.status == 404 else answer.object
 
     def service_names(self) -> Sequence[str]:
         return [str(each.get("name")) for each in self._pages("/services?count=255", doing="list the services")]
+
+    def name_objection(self, name: str) -> str:
+        """What Azure has against a new service of that name; "" for nothing, and where it does not say."""
+        doing = f'ask whether a service may be called "{name}"'
+        below = f"/services/validate/name/{quote(name)}"
+        try:
+            told = self._ask("POST", below, doing=doing, body={}, repeatable=True).object.get("error")
+        except MlazError:
+            # What is amiss is told again by what comes next.
+            return ""
+        return str(told.get("message") or "") if isinstance(told, dict) else ""
 
     def create_service(self, body: Payload, *, doing: str) -> str | None:
         """The id of the operation that makes it. Raises EffectUnknown where the answer was lost: whoever calls looks first."""

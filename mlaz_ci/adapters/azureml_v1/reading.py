@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, SPEC_VARIABLE, Record, read_records
+from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, SPEC_VARIABLE, Record, digest_of, read_records
 from mlaz_ci.migration import auth_of
 from mlaz_ci.models import DeploymentFacts, ServiceFacts, ServiceState, Target
 from mlaz_ci.refusals import read_told
@@ -55,12 +55,23 @@ class Seen:
     @property
     def told_spec(self) -> str | None:
         """The spec hash that the running image was made with; None where Azure does not tell."""
+        variables = self.told_variables
+        return None if variables is None else variables.get(SPEC_VARIABLE, "")
+
+    @property
+    def told_variables(self) -> Mapping[str, str] | None:
+        """The container's environment variables, where Azure tells them."""
         image = self.image_request
         if image is None:
             return None
         environment = image["environment"]
-        variables = environment.get("environmentVariables") if isinstance(environment, dict) else None
-        return str((variables or {}).get(SPEC_VARIABLE, ""))
+        return _texts(environment.get("environmentVariables") if isinstance(environment, dict) else None)
+
+    def given_to(self, record: Record) -> Mapping[str, str] | None:
+        """The user's environment variables of a deployment; None where the service has others by now, or does not tell."""
+        told = self.told_variables or {}
+        found = {name: told[name] for name in record.given_names if name in told}
+        return found if digest_of(found) == record.given else None
 
     @property
     def live(self) -> Record | None:
@@ -111,7 +122,7 @@ def service_facts(seen: Seen, target: Target, state: ServiceState, studio_url: s
     payload = seen.payload
     live = _live_facts(seen, state)
     previous = seen.previous
-    others = (_facts(previous, ServiceState.STOPPED, seen.owner),) if previous else ()
+    others = (_facts(seen, previous, ServiceState.STOPPED),) if previous else ()
     uri = payload.get("scoringUri")
     return ServiceFacts(
         name=str(payload.get("name") or ""),
@@ -137,7 +148,7 @@ def service_facts(seen: Seen, target: Target, state: ServiceState, studio_url: s
 def _live_facts(seen: Seen, state: ServiceState) -> DeploymentFacts:
     record, stamp = seen.live, seen.stamp
     if record:
-        return _facts(record, state, seen.owner, detail=_detail(seen.payload))
+        return _facts(seen, record, state, detail=_detail(seen.payload))
     models = seen.payload.get("models")
     first = models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}
     label = stamp.model_label or "/".join(str(first[each]) for each in ("name", "version") if first.get(each))
@@ -157,7 +168,7 @@ def _live_facts(seen: Seen, state: ServiceState) -> DeploymentFacts:
     )
 
 
-def _facts(record: Record, state: ServiceState, owner: str, *, detail: str = "") -> DeploymentFacts:
+def _facts(seen: Seen, record: Record, state: ServiceState, *, detail: str = "") -> DeploymentFacts:
     return DeploymentFacts(
         name=record.deployment,
         state=state,
@@ -168,8 +179,8 @@ def _facts(record: Record, state: ServiceState, owner: str, *, detail: str = "")
         created_at=record.created_at,
         detail=detail,
         smoke_body=record.smoke,
-        is_ours=record.owner == owner,
-        can_be_restored=True,
+        is_ours=record.owner == seen.owner,
+        can_be_restored=seen.given_to(record) is not None,
     )
 
 

@@ -1,8 +1,8 @@
 """What puts a deployment of a web service back, as it stands in the service's properties. Pure.
 
 Azure never changes a property once it is set, and tools that drop tags leave properties alone. So each deployment adds one, named by
-its content, and two tags, which do change, say which of them is live and which was before. The container's environment variables
-stand in it too: whoever may read the service reads them anyway.
+its content, and two tags, which do change, say which of them is live and which was before. Since it stays for the service's life, no value
+of the user's environment variables is in it: a secret that was changed there would be readable for ever. They are known by a digest.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class Record:
     assets: Sequence[Mapping[str, Any]] = ()
     model_ids: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of ours."""
+    given_names: Sequence[str] = ()
+    """Those of the user."""
+    given: str = ""
+    """`digest_of` these, with their values."""
     smoke: str | None = None
 
     @property
@@ -63,6 +68,13 @@ class Record:
         return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def digest_of(variables: Mapping[str, str]) -> str:
+    """Equal for equal variables; "" for none."""
+    if not variables:
+        return ""
+    return hashlib.sha256(json.dumps(dict(variables), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def record_of(
     spec: DeploymentSpec,
     *,
@@ -71,6 +83,7 @@ def record_of(
     driver: str,
     assets: Sequence[Mapping[str, Any]],
     variables: Mapping[str, str],
+    given: Mapping[str, str],
     now: datetime,
 ) -> Record:
     """`spec.model` is the registered one."""
@@ -90,6 +103,8 @@ def record_of(
         assets=tuple(assets),
         model_ids=(f"{spec.model.name}:{version}",),
         variables=dict(variables),
+        given_names=tuple(sorted(given)),
+        given=digest_of(given),
         smoke=smoke if smoke and len(smoke) <= _MAX_SMOKE_CHARS else None,
     )
 
@@ -109,7 +124,8 @@ def _read(text: str) -> Record | None:
         if told.pop("v") != _VERSION:
             return None
         record = Record(**told)
-        is_whole = bool(record.created_at) and all(isinstance(each, str) for each in (record.deployment, record.spec))
+        texts = (record.deployment, record.spec, record.given, *record.given_names)
+        is_whole = bool(record.created_at) and all(isinstance(each, str) for each in texts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return record if is_whole else None

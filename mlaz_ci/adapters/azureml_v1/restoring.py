@@ -54,15 +54,15 @@ class Restoring:
             members = _members(before, now)
             if not members and (before.image_request, before.tags) == (now.image_request, now.tags):
                 return None
-            image = before.image_request or self._image(before.live)
+            image = before.image_request or self._image(before.live, before)
             changes = {**members, "kvTags": before.tags}
         else:
             record = now.record(deployment_name)
-            image = self._image(record)
+            image = self._image(record, now)
             changes = {"kvTags": _tags(record, now)} if record else {}
         if image is None:
             raise NothingToRollBackTo(
-                f'What the service "{service_name}" served cannot be put back: Azure does not tell its image, and no record of ours is on it.'
+                f'What the service "{service_name}" served cannot be put back: neither Azure nor a record of ours tells all of its image.'
             )
         replaced = {"environmentImageRequest": image, **changes}
         operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in replaced.items()]
@@ -71,7 +71,7 @@ class Restoring:
     def make_anew(self, service_name: str, before: Seen, keys: Mapping[str, str]) -> str | None:
         """The operation that makes a service again that is gone, as it was read before. Raises NothingToRollBackTo."""
         kind = str(before.payload.get("computeType"))
-        image = before.image_request or self._image(before.live)
+        image = before.image_request or self._image(before.live, before)
         if image is None or before.payload.get("sslEnabled"):
             missing = "its image" if image is None else "its TLS key"
             raise NothingToRollBackTo(f'Service "{service_name}" cannot be made anew: Azure does not tell {missing}.')
@@ -95,9 +95,10 @@ class Restoring:
                 raise
             return str(made.get("operationId") or "") or None
 
-    def _image(self, record: Record | None) -> Mapping[str, Any] | None:
+    def _image(self, record: Record | None, seen: Seen) -> Mapping[str, Any] | None:
         """The image request of a record: its environment is read anew, since the record names it alone."""
-        if record is None:
+        given = seen.given_to(record) if record else None
+        if record is None or given is None:
             return None
         definition = self._environments.definition(record.environment, record.environment_version)
         kept = {name: value for name, value in definition.items() if name != "assetId" and value is not None}
@@ -105,7 +106,7 @@ class Restoring:
             "driverProgram": record.driver,
             "assets": [dict(each) for each in record.assets],
             "modelIds": list(record.model_ids),
-            "environment": {**kept, "environmentVariables": dict(record.variables)},
+            "environment": {**kept, "environmentVariables": {**given, **record.variables}},
         }
 
 

@@ -1,6 +1,7 @@
 """azureml-core, held by the hand: imported in a thread, silent, with hosts and tokens of ours, and with failures of the catalogue.
 
-It prints to stdout, warns, keeps what it discovers in ~/.azureml, and hides refusals in texts. Nothing of that leaves this room.
+It prints to stdout, warns, keeps what it discovers in ~/.azureml, writes what git says of the working directory into properties, and
+hides refusals in texts. Nothing of that leaves this room.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Sdk:
             try:
                 if self._workspace is None:
                     self._workspace = self._make_workspace()
-                yield self._workspace
+                with _untracked():
+                    yield self._workspace
             except ImportError as error:
                 raise ClientNotInstalled(
                     "Targets aci and aks need azureml-core, which is not installed here.",
@@ -113,6 +115,21 @@ def _service_context(door: WorkspaceDoor, workspace_id: str, authentication: Any
     return KnownHosts(
         at.subscription_id, at.resource_group, at.name, workspace_id, door.facts.discovery_url, authentication
     )
+
+
+@contextlib.contextmanager
+def _untracked() -> Iterator[None]:
+    """Without the address, branch and commit of the checkout, which azureml-core puts into a service's properties.
+
+    Azure never changes a property: with the next commit the service could not be updated any more. And the address may hold a token.
+    """
+    from azureml._base_sdk_common.tracking import global_tracking_info_registry as registry
+
+    before, registry.providers = registry.providers, []
+    try:
+        yield
+    finally:
+        registry.providers = before
 
 
 @contextlib.contextmanager

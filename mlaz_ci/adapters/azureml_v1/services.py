@@ -84,7 +84,8 @@ class WebServices:
     # --- Serving ----------------------------------------------------------------------------------------------------
 
     def snapshot(self, service_name: str) -> Snapshot:
-        payload = self._mms.service(service_name)
+        # What this process made of it, it knows.
+        payload = self._mms.service(service_name, expands=service_name not in self._begun)
         if payload is None:
             return Snapshot()
         state, payload = self._following.state_of(payload)
@@ -155,7 +156,7 @@ class WebServices:
     def update(self, spec: DeploymentSpec) -> None:
         name = spec.service_name
         script = self._making.upload_script(spec)
-        seen = self._seen.get(name) or see(require(self._mms.service(name), name))
+        seen = self._seen.get(name) or see(require(self._mms.service(name, expands=True), name))
         self._seen.setdefault(name, seen)
         self._caller.forget(name)
         self._begun[name] = (spec.deployment_name, spec.spec_hash)
@@ -170,7 +171,7 @@ class WebServices:
         self.delete(service_name)
 
     def restore(self, service_name: str, deployment_name: str) -> None:
-        payload, kept = self._mms.service(service_name), self._seen.get(service_name)
+        payload, kept = self._mms.service(service_name, expands=True), self._seen.get(service_name)
         is_before = kept is not None and _live_name(kept) == deployment_name
         self._caller.forget(service_name)
         if payload is None and is_before and kept is not None:

@@ -76,12 +76,10 @@ def all_files(shape: AzureShape) -> Mapping[str, str]:
     return {name: str(value) for name, value in shape.raw.items() if name.endswith("_pem_file")}
 
 
-def container_variables(spec: DeploymentSpec, *, entry_script: str, source_folder: str) -> Mapping[str, str]:
-    """The container's environment variables: the user's, ours, and the two that azureml-core sets for a source directory."""
-    shape = spec.azure_shape
+def own_variables(spec: DeploymentSpec, *, entry_script: str, source_folder: str) -> Mapping[str, str]:
+    """The container's environment variables beside the user's: ours, and the two that azureml-core sets for a source directory."""
     return {
-        **shape.environment_variables,
-        **({"MLAZ_DATA_COLLECTION": "true"} if shape.data_collection else {}),
+        **({"MLAZ_DATA_COLLECTION": "true"} if spec.azure_shape.data_collection else {}),
         "MLAZ_SPEC": spec.spec_hash,
         _ENTRY_SCRIPT: entry_script,
         _SOURCE_DIRECTORY: source_folder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import os
 import subprocess
 import sys
@@ -259,3 +260,23 @@ def test_names__of_service_and_emulator__agree(scene: Scene) -> None:
     scene.deploy()
     assert [each.name for each in scene.cloud.state(webservices.Services).by_key.values()] == [SERVICE]
     assert list(scene.job().ports.serving.services()) == [SERVICE]
+
+
+def test_deploy__from_a_checkout_with_another_commit__changes_in_place_and_says_nothing_of_git(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    git("remote", "add", "origin", "https://user:a-token@example.com/churn.git")
+    git("commit", "--allow-empty", "-m", "first")
+    scene.deploy()
+    git("commit", "--allow-empty", "-m", "second")
+    scene.serve("run-2")
+    assert scene.deploy().status is Status.HEALTHY
+    assert [name for name in scene.payload["properties"] if "git" in name] == []
+    assert "a-token" not in json.dumps(scene.payload)

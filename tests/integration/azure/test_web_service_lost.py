@@ -111,3 +111,19 @@ def test_wait__longer_than_the_deadline__is_timed_out_and_never_a_success(scene:
     assert raised.value.exit_code == 7
     assert "DeployService: Running" in raised.value.what
     assert "Registering the environment." in raised.value.log
+
+
+def test_wait__of_an_update_longer_than_the_deadline__says_what_puts_it_back_and_that_does(scene: Scene) -> None:
+    scene.deploy()
+    scene.serve("run-2")
+    scene.cloud.scripts.add("mms-update", after_seconds(9000, "Running", "Succeeded"), name=SERVICE)
+    with pytest.raises(DeployTimedOut) as raised:
+        scene.deploy()
+    assert scene.last
+    [left] = [each for each in scene.last.failure_of(raised.value).left_behind if each.startswith("Could not put")]
+    print(left)
+    assert left.endswith("Once Azure is through with it, `command: rollback` does.")
+    scene.clock.sleep(9000)
+    assert scene.run(Command.STATUS).model_version == "2"
+    assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
+    assert scene.run(Command.STATUS).model_version == "1"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from mlaz_ci.errors import NothingToRollBackTo, ServiceBusy, SmokeTestFailed
-from mlaz_ci.models import Command, Status
+from mlaz_ci.models import AzureShape, Command, Status
 from tests.azure import faults, mms_shapes, webservices
 from tests.azure.arm import workspaces
 from tests.azure.messages import Request, Response
@@ -73,6 +74,25 @@ def test_rollback__of_ours__is_exact(scene: Scene, is_told: bool) -> None:
         hide_image(scene)
     assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
     assert image(scene) == before
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["image-told", "image-hidden"])
+def test_rollback__of_a_deployment_with_variables__takes_them_from_the_service_and_never_from_a_copy(
+    scene: Scene, *, is_told: bool
+) -> None:
+    shape = AzureShape(cpu_cores=0.5, memory_gb=1.0, environment_variables={"TOKEN": "s3cret-value"})
+    scene.deploy(shape=shape)
+    before = image(scene)
+    scene.serve("run-2")
+    scene.deploy(shape=shape)
+    assert "s3cret-value" not in json.dumps([scene.payload["properties"], scene.payload["kvTags"]])
+    if is_told:
+        assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
+        assert image(scene) == before
+        return
+    hide_image(scene)
+    with pytest.raises(NothingToRollBackTo, match="other environment variables"):
+        scene.run(Command.ROLLBACK)
 
 
 def make_foreign(scene: Scene) -> None:

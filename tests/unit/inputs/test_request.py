@@ -40,6 +40,7 @@ HERE = Path("/checkout")
 LAPTOP = Origin(working_directory=HERE, user="ada", host="laptop")
 PULL_REQUEST = Origin(working_directory=HERE, is_github=True, is_pull_request=True, is_fork=True, repository_id="4711")
 GUID = "00000000-0000-0000-0000-00000000000a"
+CLUSTER_ID = f"/subscriptions/{GUID}/resourceGroups/k8s/providers/Microsoft.ContainerService/managedClusters/c1"
 DEPLOY = {"run-id": "abc", "service-name": "churn"}
 WORKSPACE = {"subscription-id": GUID, "resource-group": "rg", "workspace-name": "ws1"}
 CREDS = json.dumps({"clientId": GUID, "clientSecret": "hunter2hunter2", "subscriptionId": GUID, "tenantId": GUID})
@@ -228,6 +229,21 @@ def test_parse_request__refused_on_pull_requests__is_an_error_there_alone(name: 
     assert name in parse({**DEPLOY, name: value}).request.given
     with pytest.raises(InvalidInput, match=f"`{name}` is refused on pull-request events"):
         parse({**DEPLOY, name: value}, origin=PULL_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("compute", "given", "minutes"),
+    [
+        ("{name: k8s, create: true}", {}, 60),
+        ("{name: k8s, create: true}", {"deadline-minutes": "25"}, 25),
+        (f"{{name: k8s, attach: {CLUSTER_ID}}}", {}, 30),
+        ("k8s", {}, 30),
+    ],
+    ids=["made", "made-and-given", "attached", "there"],
+)
+def test_parse_request__cluster_to_be_made__has_time_to_be(compute: str, given: dict[str, str], minutes: int) -> None:
+    request = parse({**DEPLOY, **WORKSPACE, "target": "aks", "creds": CREDS, **given}, f"compute: {compute}").request
+    assert request.deadline_s == minutes * 60
 
 
 def test_parse_request__cluster_made_by_the_config__is_not_taken_from_a_pull_request() -> None:

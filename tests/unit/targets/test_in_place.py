@@ -200,6 +200,14 @@ def test_plan_rollback__previous_known__puts_it_back_and_verifies() -> None:
     assert aci.plan_rollback(samples.request(), Snapshot(service=there), None).done is Status.UNVERIFIED
 
 
+def test_plan_rollback__previous_had_other_variables__is_refused_with_the_deploy_that_does_it() -> None:
+    previous = samples.deployment("g1", can_be_restored=False)
+    there = service(live="g2", previous="g1", deployments=(previous, samples.deployment("g2")))
+    with pytest.raises(NothingToRollBackTo, match="other environment variables") as raised:
+        aci.plan_rollback(samples.request(), Snapshot(service=there), SMOKE)
+    assert "`model-uri: models:/churn/" in raised.value.remedy_text
+
+
 def test_plan_rollback__nothing_to_go_back_to__says_which() -> None:
     with pytest.raises(ServiceNotFound):
         aci.plan_rollback(samples.request(), Snapshot(), SMOKE)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,14 @@ MEMBERS = st.sampled_from(
 )
 
 
-def record(name: str = "g1", *, at: datetime = NOON, owner: str = "repo:1", smoke: bytes = b"{}") -> Record:
+def record(
+    name: str = "g1",
+    *,
+    at: datetime = NOON,
+    owner: str = "repo:1",
+    smoke: bytes = b"{}",
+    variables: Mapping[str, str] | None = None,
+) -> Record:
     spec = samples.spec(
         deployment_name=name,
         owner=owner,
@@ -44,6 +52,7 @@ def record(name: str = "g1", *, at: datetime = NOON, owner: str = "repo:1", smok
         driver="main.py",
         assets=({"id": "a", "url": "aml://artifact/a"},),
         variables={"MLAZ_SPEC": spec.spec_hash},
+        given=variables or {},
         now=at,
     )
 
@@ -67,10 +76,33 @@ def facts(told: dict[str, Any]) -> Any:
     return service_facts(see(told), Target.ACI, classify(told), None)
 
 
+@pytest.mark.parametrize(
+    ("running", "can_be_put_back"),
+    [
+        ({"TOKEN": "s3cret-value", "AZURE_ADDS": "x"}, True),
+        ({"TOKEN": "another-value"}, False),
+        ({}, False),
+        (None, False),
+    ],
+    ids=["the-same", "changed", "gone", "not-told"],
+)
+def test_record__of_the_users_variables__tells_no_value_and_whether_the_service_has_them(
+    running: Mapping[str, str] | None, *, can_be_put_back: bool
+) -> None:
+    before = record("g1", variables={"TOKEN": "s3cret-value"})
+    assert "s3cret-value" not in before.text
+    told = payload(record("g2"), before)
+    if running is not None:
+        told["environmentImageRequest"] = {"environment": {"environmentVariables": running}}
+    seen = see(told)
+    assert seen.given_to(before) == ({"TOKEN": "s3cret-value"} if can_be_put_back else None)
+    assert seen.given_to(record("g2")) == {}
+
+
 def test_record__written_and_read__is_the_same_and_named_by_its_content() -> None:
     one = record()
     assert read_records({one.key: one.text, "other": "x"}) == {
-        one.key: replace(one, assets=list(one.assets), model_ids=list(one.model_ids))
+        one.key: replace(one, assets=list(one.assets), model_ids=list(one.model_ids), given_names=[])
     }
     assert record().key == one.key
     assert record("g2").key != one.key
