@@ -18,7 +18,7 @@ HOST = "churn.eastus.inference.ml.azure.com"
 
 @dataclass
 class Callers:
-    """`failed` are the answers that were none; `served` counts deployments by whose answer it was, `models` what they said."""
+    """`failed` are the answers that were none; `served` and `refused` count deployments by whose answer it was, `models` what they said."""
 
     azure: Emulator
     key: str
@@ -27,8 +27,10 @@ class Callers:
     pace_s: float = 0.04
     total: int = 0
     failed: list[str] = field(default_factory=list)
+    refused: Counter[str | None] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    _window: Counter[str] = field(default_factory=Counter)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -49,6 +51,16 @@ class Callers:
         until = time.monotonic() + 120
         while self.total < total and time.monotonic() < until:
             time.sleep(0.02)
+
+    def next(self, count: int) -> dict[str, float]:
+        """The share of each model in the answers to so many requests that begin from now on."""
+        with self._lock:
+            seen = self._window = Counter[str]()
+        until = time.monotonic() + 120
+        while seen.total() < count and time.monotonic() < until:
+            time.sleep(0.02)
+        with self._lock:
+            return {model: number / seen.total() for model, number in seen.items()}
 
     def _connection(self) -> http.client.HTTPSConnection:
         door, port = self.azure.url.removeprefix("http://").split(":")
@@ -76,6 +88,7 @@ class Callers:
         connection.close()
 
     def _once(self, connection: http.client.HTTPSConnection) -> None:
+        window = self._window
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         connection.request("POST", "/score", body=self.body, headers=headers)
         answer = connection.getresponse()
@@ -84,6 +97,10 @@ class Callers:
             self.total += 1
             if answer.status == 200:
                 self.served[answer.headers["azureml-model-deployment"]] += 1
-                self.models[json.dumps(json.loads(content))] += 1
+                model = json.dumps(json.loads(content))
+                self.models[model] += 1
+                window[model] += 1
             else:
+                who = answer.headers.get("azureml-model-deployment")
                 self.failed.append(f"{answer.status} {content[:200]!r}")
+                self.refused[who] += 1

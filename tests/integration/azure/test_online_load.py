@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,10 +35,13 @@ from mlaz_ci.models import (
 from mlaz_ci.operations import Job
 from tests import samples
 from tests.azure import conda, storage, world
+from tests.azure.arm import deployments as deployed
 from tests.azure.arm import operations
 from tests.azure.backends import Serving
 from tests.azure.clock import RealClock
-from tests.azure.inference import InferenceServer
+from tests.azure.inference import InferenceServer, Running
+from tests.azure.messages import Delivery
+from tests.azure.messages import Request as Asked
 from tests.azure.server import Emulator
 from tests.azure.state import Cloud as CloudState
 from tests.fakes.platform import RecordingPlatform
@@ -52,23 +60,60 @@ def key_of(stage: Stage) -> str:
 # --- a service that needs four instances ------------------------------------------------------------------------------
 
 
-def test_replace__of_a_service_that_needs_four_instances__refuses_nobody(
+def test_rollouts__of_a_service_that_needs_four_instances__refuse_nobody_and_share_as_planned(
     stage: Stage, azure: Emulator, cloud: CloudState
 ) -> None:
     """Each instance takes two requests at a time, and six callers never rest: one instance would answer 429."""
     house = House.opened_in(cloud)
     house.takes_s = 0.05
-    for each in ("blue", "green"):
+    house.statuses["broken"] = 500
+    for each in ("v1", "v2", "broken", "v3", "v4"):
         stage.place(each, marker=each)
-    stage.run("blue", shape=AzureShape(instance_count=4))
+    stage.run("v1", shape=AzureShape(instance_count=4))
     with Callers(azure, key_of(stage), b"{}", clients=6, pace_s=0.0) as callers:
-        callers.wait_for(150)
-        outcome = stage.run("green")
-        callers.wait_for(callers.total + 150)
+        assert_shares_as_planned(callers, stage.run, {each: json.dumps({"model": each}) for each in VERSIONS})
+        callers.wait_for(REQUESTS)
     print(f"\n{callers.total} requests of six callers, {len(callers.failed)} failed")
-    assert outcome.status is Status.HEALTHY
     assert callers.failed == []
-    assert len(callers.served) == 2
+    assert callers.total >= REQUESTS
+
+
+def test_replace__by_one_that_is_too_small__is_refused_by_callers(
+    stage: Stage, azure: Emulator, cloud: CloudState
+) -> None:
+    """What the test above rests on: that four instances are needed."""
+    house = House.opened_in(cloud)
+    house.takes_s = 0.05
+    stage.place("v1", marker="v1")
+    stage.run("v1")
+    with Callers(azure, key_of(stage), b"{}", clients=6, pace_s=0.0) as callers:
+        callers.wait_for(100)
+    assert any(each.startswith("429") for each in callers.failed)
+
+
+VERSIONS = ("v1", "v2", "v3", "v4")
+
+
+def assert_shares_as_planned(callers: Callers, run: Callable[..., Any], answers: dict[str, str]) -> None:
+    """replace, a failed replace, canary and promote, canary and reject; who answers in and after each, to the percent."""
+    v1, v2, v3, v4 = (answers[each] for each in VERSIONS)
+    assert callers.next(100) == {v1: 1.0}
+    assert run("v2").status is Status.HEALTHY
+    assert callers.next(100) == {v2: 1.0}
+    before = callers.models.copy()
+    with pytest.raises(SmokeTestFailed):
+        run("broken")
+    assert set(callers.models - before) == {v2}, "a replace that fails never has a share"
+    assert callers.next(100) == {v2: 1.0}
+    assert run("v3", strategy=Strategy.CANARY, canary_percent=20).status is Status.CANARY
+    assert callers.next(300) == {v2: pytest.approx(0.8, abs=0.02), v3: pytest.approx(0.2, abs=0.02)}
+    assert run("v3", Command.PROMOTE).status is Status.PROMOTED
+    assert callers.next(100) == {v3: 1.0}
+    assert run("v4", strategy=Strategy.CANARY, canary_percent=10).status is Status.CANARY
+    assert callers.next(300) == {v3: pytest.approx(0.9, abs=0.02), v4: pytest.approx(0.1, abs=0.02)}
+    assert run("v4", Command.REJECT).status is Status.REJECTED
+    assert callers.next(100) == {v3: 1.0}
+    assert set(callers.models) == {v1, v2, v3, v4}
 
 
 # --- real models -------------------------------------------------------------------------------------------------------
@@ -150,23 +195,96 @@ def test_rollouts__real_serving_under_load__not_one_request_fails(real: Stage, a
     assert first.status is Status.HEALTHY
     assert first.smoke_test.spec_hash
     with Callers(azure, key_of(real), json.dumps(EXAMPLE).encode()) as callers:
-        run(real, "v2")
-        with pytest.raises(SmokeTestFailed):
-            run(real, "broken")
-        assert run(real, "v3", strategy=Strategy.CANARY, canary_percent=20).status is Status.CANARY
-        before = callers.models.copy()
-        callers.wait_for(callers.total + 200)
-        shared = callers.models - before
-        run(real, "v3", Command.PROMOTE)
-        run(real, "v4", strategy=Strategy.CANARY, canary_percent=10)
-        run(real, "v4", Command.REJECT)
+        assert_shares_as_planned(callers, partial(run, real), {f"v{each}": f"[{each}.0]" for each in range(1, 5)})
         callers.wait_for(REQUESTS)
     print(f"\n{callers.total} requests under load, {len(callers.failed)} failed; by model: {dict(callers.models)}")
     assert callers.failed == []
     assert callers.total >= REQUESTS
-    assert set(callers.models) == {"[1.0]", "[2.0]", "[3.0]", "[4.0]"}
-    assert shared["[3.0]"] / shared.total() == pytest.approx(0.2, abs=0.05)
     answer = real.side(real.request("v3")).score(
         "churn", None, ScoreRequest(body=json.dumps(EXAMPLE).encode(), origin="")
     )
     assert json.loads(answer.body) == [3.0]
+
+
+# --- the container of the new version is killed ------------------------------------------------------------------------
+
+
+def kill_newest(cloud: CloudState) -> str:
+    """SIGKILL to the process that serves the deployment made last; the deployment's name."""
+    with cloud.lock:
+        newest = max(cloud.state(deployed.Deployments).by_key.values(), key=lambda each: each.name)
+        key = newest.serving
+    start = cloud.live(Serving).start_of(key or "")
+    assert start is not None
+    assert isinstance(start.handle, Running)
+    os.killpg(start.handle._process.pid, signal.SIGKILL)
+    return newest.name
+
+
+@dataclass
+class Killer:
+    """Kills the container of the newest deployment once, right after the first answer for which `is_time`."""
+
+    cloud: CloudState
+    answer: Callable[[Asked], Delivery]
+    is_time: Callable[[Asked, Delivery], bool]
+    killed: str | None = None
+
+    def __call__(self, request: Asked) -> Delivery:
+        delivery = self.answer(request)
+        if self.killed is None and self.is_time(request, delivery):
+            self.killed = kill_newest(self.cloud)
+        return delivery
+
+
+def _told(delivery: Delivery) -> dict[str, Any]:
+    body = delivery.response.body  # type: ignore[union-attr]
+    return dict(json.loads(body)["properties"]) if isinstance(body, bytes) and body else {}
+
+
+def _is_ready(request: Asked, delivery: Delivery) -> bool:
+    """The deployment was just seen healthy, and has answered nobody."""
+    is_look = request.method == "GET" and re.search(r"/deployments/g2-[^/]+$", request.path)
+    return bool(is_look) and _told(delivery).get("provisioningState") == "Succeeded"
+
+
+def _is_shifting(request: Asked, delivery: Delivery) -> bool:
+    return request.method == "PUT" and request.path.endswith("/onlineEndpoints/churn")
+
+
+def _has_shifted(request: Asked, delivery: Delivery) -> bool:
+    """The look after the write, which shows that the new one has all of the traffic."""
+    if request.method != "GET" or not request.path.endswith("/onlineEndpoints/churn"):
+        return False
+    return any(name.startswith("g") and int(name[1]) > 1 for name in _told(delivery).get("traffic", {}))
+
+
+@pytest.mark.parametrize(
+    "is_time", [_is_ready, _is_shifting, _has_shifted], ids=["before-the-shift", "during-the-shift", "after-the-shift"]
+)
+def test_container__of_the_new_version_is_killed__the_old_one_answers_and_a_rerun_converges(
+    real: Stage, azure: Emulator, cloud: CloudState, monkeypatch: pytest.MonkeyPatch, is_time: Any
+) -> None:
+    old = run(real, "v1").deployment_name
+    door = azure._door
+    killer = Killer(cloud, door.answer, is_time)
+    with Callers(azure, key_of(real), json.dumps(EXAMPLE).encode()) as callers:
+        callers.next(50)
+        with monkeypatch.context() as patch:
+            patch.setattr(door, "answer", killer, raising=False)
+            with pytest.raises(SmokeTestFailed):
+                run(real, "v2")
+        assert killer.killed not in {None, old}
+        assert real.traffic == {old: 100}
+        assert list(real.deployments()) == [old]
+        failed = len(callers.failed)
+        assert callers.next(100) == {"[1.0]": 1.0}
+        assert run(real, "v2").status is Status.HEALTHY
+        assert callers.next(100) == {"[2.0]": 1.0}
+    [new] = real.deployments()
+    assert real.traffic == {new: 100}
+    print(f"\n{callers.total} requests, {failed} failed, all of them sent to the killed container")
+    # Whoever was sent to the old version was answered; nobody failed once the traffic was back.
+    assert set(callers.refused) <= {killer.killed}
+    assert len(callers.failed) == failed == callers.refused.total()
+    assert (failed == 0) is (is_time is _is_ready)
