@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from mlaz_ci.errors import ModelPathNotFound, NotOurs, RecreateNotAllowed, ServiceFailed, SmokeTestFailed
+from mlaz_ci.errors import (
+    ContainerCrashed,
+    ModelPathNotFound,
+    NotOurs,
+    RecreateNotAllowed,
+    ServiceFailed,
+    SmokeTestFailed,
+)
 from mlaz_ci.models import (
     AuthMode,
     AzureShape,
@@ -163,10 +170,15 @@ def test_deploy__smoke_test_fails_at_first__nothing_is_left_but_the_model(scene:
 
 
 def test_deploy__creation_fails__is_deleted_with_its_log_told(scene: Scene) -> None:
-    mms_errors.provoke(scene.cloud, "aci-crashloop", service=SERVICE, log="Traceback: boom\n")
-    with pytest.raises(ServiceFailed) as raised:
+    log = "Traceback: boom\nModuleNotFoundError: No module named 'churn_features'\n"
+    mms_errors.provoke(scene.cloud, "aci-crashloop", service=SERVICE, log=log)
+    with pytest.raises(ContainerCrashed) as raised:
         scene.deploy()
     assert "Traceback: boom" in raised.value.log
+    assert raised.value.cause_text == "The model needs the module churn_features, which is not in its requirements."
+    assert "extra_pip_requirements" in raised.value.remedy_text
+    assert raised.value.what.count("Your container application crashed.") == 1
+    assert raised.value.what.endswith("· CrashLoopBackOff")
     assert scene.run(Command.STATUS).status is Status.ABSENT
     assert scene.deploy().status is Status.HEALTHY
 
