@@ -278,6 +278,22 @@ def test_rollback__to_the_model_before__and_back_again(scene: Scene) -> None:
     assert scene.run(Command.STATUS).model_version == "2"
 
 
+def test_rollback__after_a_failure_that_was_kept__goes_back_past_it(scene: Scene) -> None:
+    scene.deploy()
+    scene.serve("run-2")
+    fail_update(scene)
+    with pytest.raises(ServiceFailed):
+        scene.deploy(on_failure=OnFailure.KEEP)
+    assert scene.run(Command.STATUS).status is Status.FAILED
+    scene.serve("run-3")
+    scene.cloud.trace.clear()
+    assert scene.deploy().model_version == "3"
+    # It served before, so that making it anew would take an address from its callers without their consent.
+    assert scene.cloud.trace.find(method="DELETE") == []
+    assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
+    assert scene.run(Command.STATUS).model_version == "1"
+
+
 def test_cleanup__leaves_nothing_but_what_services_share(scene: Scene) -> None:
     scene.deploy()
     outcome = scene.run(Command.CLEANUP)
