@@ -13,6 +13,7 @@ from typing import TypeVar, assert_never
 
 from mlaz_ci.checks.start_failure import explain_start_failure
 from mlaz_ci.errors import (
+    ContainerCrashed,
     DeployTimedOut,
     ExitCode,
     MlazError,
@@ -429,6 +430,10 @@ class Execution:
             )
         except MlazError as error:
             error.log = error.log or self._logs(step.service_name, step.deployment_name)
+            if isinstance(error, ContainerCrashed):
+                # The serving side knows that it crashed; its log says why.
+                usually, remedy = explain_start_failure(error.log)
+                error.cause_text, error.remedy_text = usually or error.cause_text, remedy or error.remedy_text
             raise
         if seen.state is ServiceState.ABSENT:
             raise ServiceBusy(f"{subject} was removed while it started: {seen.detail or seen.state}.")

@@ -385,7 +385,7 @@ _ROWS: Final = (
     Input(
         name="on-failure",
         group=Group.HOW,
-        says="What becomes of a new deployment that failed: withdrawn, or kept without traffic for a look at it.",
+        says="What becomes of a new deployment that failed: withdrawn, or kept for a look at it. It is kept without traffic, but on `aci` and `aks`, where it is all that callers reach.",
         kind=Kind.CHOICE,
         values=OnFailure,
         default="rollback",

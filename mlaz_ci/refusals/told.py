@@ -55,7 +55,8 @@ class Told:
         for code, message in self.parts:
             line = one_line(message)
             if code and not any(code in each for each in told) and code not in line:
-                told.append(f"{code}: {line}" if line else code)
+                is_new = line and not any(line in each for each in told)
+                told.append(f"{code}: {line}" if is_new else code)
             elif line and not any(line in each for each in told):
                 told.append(line)
         if not told:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidName, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from mlaz_ci.models import Finding, ModelFacts, Severity
 from mlaz_ci.serving.conda_file import CondaFile, read_conda_file
@@ -142,7 +142,9 @@ def _read_package(line: str, file_name: str, reading: _Reading) -> None:
         return
     try:
         requirement = Requirement(_named_wheel(bare) or bare)
-    except InvalidRequirement as error:
+        # The grammar of a requirement takes names that no package can have, `0_` for one.
+        name = canonicalize_name(requirement.name, validate=True)
+    except (InvalidRequirement, InvalidName) as error:
         _not_understood(line, file_name, reading, str(error).splitlines()[0])
         return
     if requirement.url and not requirement.url.startswith("https://"):
@@ -151,7 +153,7 @@ def _read_package(line: str, file_name: str, reading: _Reading) -> None:
         else:
             _local_path(line, file_name, reading)
         return
-    requirement.name = canonicalize_name(requirement.name)
+    requirement.name = name
     reading.pip.append(str(requirement))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mlaz_ci.adapters.azureml_v1.environment import Environments, make_environment
 from mlaz_ci.adapters.azureml_v1.mms import ModelManagement
-from mlaz_ci.adapters.azureml_v1.reading import Seen, see
+from mlaz_ci.adapters.azureml_v1.reading import Seen, classify, see
 from mlaz_ci.adapters.azureml_v1.records import LIVE_TAG, PREVIOUS_TAG, Record, record_of
 from mlaz_ci.adapters.azureml_v1.script import DRIVER, ENTRY_SCRIPT, SOURCE_FOLDER, Script, make_script
 from mlaz_ci.adapters.azureml_v1.sdk import Sdk
@@ -21,7 +21,7 @@ from mlaz_ci.adapters.azureml_v1.settings import (
 )
 from mlaz_ci.adapters.azureml_v1.upload import Artifacts
 from mlaz_ci.errors import AzureThrottled, AzureUnreachable, FileNotFound, MlazError, NameTaken, ServiceBusy
-from mlaz_ci.models import DeploymentSpec, Target
+from mlaz_ci.models import DeploymentSpec, ServiceState, Target
 from mlaz_ci.ports import Clock, Platform
 from mlaz_ci.refusals import read_told, refusal_of
 from mlaz_ci.serving.stamp import is_ours, stamp
@@ -87,8 +87,8 @@ class Making:
         """The operation that changes the service. Tags of others stay; so does what the shape does not name."""
         self._mask_secrets(spec)
         record = self._record(spec, script)
-        before = seen.live
-        # What was taken over, or died on its way, is nothing to go back to later.
+        # What was taken over, or died on its way, is nothing to go back to later; nor is what was kept for a look at how it failed.
+        before = seen.previous if classify(seen.payload) is ServiceState.FAILED else seen.live
         kept = {PREVIOUS_TAG: before.key} if before and before.key != record.key else {}
         tags = {**_without_ours(seen.tags), **self._tags(spec, record), **kept}
         self._set_keys(spec)

@@ -44,7 +44,8 @@ class Seen:
 
     @property
     def has_served(self) -> bool:
-        return bool(self.payload.get("scoringUri"))
+        """A service has an address when it serves, and a second record when it was changed: what never served is not changed but made anew."""
+        return bool(self.payload.get("scoringUri")) or len(self.records) > 1
 
     @property
     def image_request(self) -> Payload | None:

@@ -461,3 +461,42 @@ def test_failure__of_our_own_making__is_a_bug_and_no_refusal(azure: Emulator, cl
     credential = sign_in(FEDERATED, azure.credentials(), Cloud.PUBLIC, clock, BrokenPlatform())
     with pytest.raises(errors.Bug, match="list index out of range"):
         credential.get_token(ARM_SCOPE)
+
+
+@pytest.mark.parametrize("given", [SECRET, FEDERATED], ids=["secret", "oidc"])
+def test_refused__of_a_whole_deploy__opens_no_browser_and_shows_no_code(
+    azure: Emulator, given: SignIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on a desk, where a client that fell back on a person would open a window and wait."""
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(opened))}\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    monkeypatch.setenv("DISPLAY", ":0")
+    azure.cloud.faults.add(aadsts.on_demand(700016), host=entra.HOST, method="POST", path=TOKEN_PATH, times=None)
+    secret = {"INPUT_CLIENT-SECRET": world.CLIENT_SECRET} if given is SECRET else {}
+    run = {
+        "INPUT_TARGET": "aci",
+        "INPUT_RUN-ID": "a-run",
+        "INPUT_SERVICE-NAME": "churn",
+        "INPUT_SUBSCRIPTION-ID": world.SUBSCRIPTION_ID,
+        "INPUT_RESOURCE-GROUP": world.RESOURCE_GROUP,
+        "INPUT_WORKSPACE-NAME": world.WORKSPACE,
+        "INPUT_CLIENT-ID": world.CLIENT_ID,
+        "INPUT_TENANT-ID": world.TENANT_ID,
+        **secret,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from mlaz_ci.main import run_action; raise SystemExit(run_action())"],
+        env={**os.environ, **HOSTED, **azure.credentials(), **run, "PYTHONPATH": str(Path(__file__).parents[3])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "AADSTS700016" in done.stdout + done.stderr
+    assert not opened.exists()
+    asked = {each.path for each in azure.cloud.trace.find(host=entra.HOST)}
+    assert not [path for path in asked if "devicecode" in path or "authorize" in path]

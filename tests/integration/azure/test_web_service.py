@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from mlaz_ci.errors import ModelPathNotFound, NotOurs, RecreateNotAllowed, ServiceFailed, SmokeTestFailed
+from mlaz_ci.errors import (
+    ContainerCrashed,
+    ModelPathNotFound,
+    NotOurs,
+    RecreateNotAllowed,
+    ServiceFailed,
+    SmokeTestFailed,
+)
 from mlaz_ci.models import (
     AuthMode,
     AzureShape,
@@ -163,10 +170,15 @@ def test_deploy__smoke_test_fails_at_first__nothing_is_left_but_the_model(scene:
 
 
 def test_deploy__creation_fails__is_deleted_with_its_log_told(scene: Scene) -> None:
-    mms_errors.provoke(scene.cloud, "aci-crashloop", service=SERVICE, log="Traceback: boom\n")
-    with pytest.raises(ServiceFailed) as raised:
+    log = "Traceback: boom\nModuleNotFoundError: No module named 'churn_features'\n"
+    mms_errors.provoke(scene.cloud, "aci-crashloop", service=SERVICE, log=log)
+    with pytest.raises(ContainerCrashed) as raised:
         scene.deploy()
     assert "Traceback: boom" in raised.value.log
+    assert raised.value.cause_text == "The model needs the module churn_features, which is not in its requirements."
+    assert "extra_pip_requirements" in raised.value.remedy_text
+    assert raised.value.what.count("Your container application crashed.") == 1
+    assert raised.value.what.endswith("· CrashLoopBackOff")
     assert scene.run(Command.STATUS).status is Status.ABSENT
     assert scene.deploy().status is Status.HEALTHY
 
@@ -264,6 +276,22 @@ def test_rollback__to_the_model_before__and_back_again(scene: Scene) -> None:
     assert scene.run(Command.STATUS).model_version == "1"
     assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
     assert scene.run(Command.STATUS).model_version == "2"
+
+
+def test_rollback__after_a_failure_that_was_kept__goes_back_past_it(scene: Scene) -> None:
+    scene.deploy()
+    scene.serve("run-2")
+    fail_update(scene)
+    with pytest.raises(ServiceFailed):
+        scene.deploy(on_failure=OnFailure.KEEP)
+    assert scene.run(Command.STATUS).status is Status.FAILED
+    scene.serve("run-3")
+    scene.cloud.trace.clear()
+    assert scene.deploy().model_version == "3"
+    # It served before, so that making it anew would take an address from its callers without their consent.
+    assert scene.cloud.trace.find(method="DELETE") == []
+    assert scene.run(Command.ROLLBACK).status is Status.ROLLED_BACK
+    assert scene.run(Command.STATUS).model_version == "1"
 
 
 def test_cleanup__leaves_nothing_but_what_services_share(scene: Scene) -> None:

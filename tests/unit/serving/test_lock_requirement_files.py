@@ -153,6 +153,11 @@ def test_read__conda_file_that_is_none__error_not_a_crash(text):
     assert [each.code for each in found.findings] == ["requirement-not-understood"]
 
 
+def test_read__name_that_no_package_can_have__is_not_understood():
+    found = read("0_==1.0\n")
+    assert (found.pip, [each.code for each in found.findings]) == ((), ["requirement-not-understood"])
+
+
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_read__any_text__lines_that_parse_or_findings(requirements, conda):
     found = read(requirements, conda=conda)
