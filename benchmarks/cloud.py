@@ -76,6 +76,9 @@ _POLLS = re.compile(
 )
 
 
+_DEPLOYMENT = re.compile(r"/onlineEndpoints/[^/]+/deployments/[^/]+$", re.IGNORECASE)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """A process from its start to its end. `sent` are the requests without polls, sign-in included."""
@@ -87,7 +90,15 @@ class Measured:
 
     @property
     def sent(self) -> int:
-        return len([each for each in self.exchanges if not _is_poll(each)])
+        polls, looked = 0, set[str]()
+        for each in self.exchanges:
+            if each.method != "GET":
+                looked.clear()
+            # Looking again at what nothing was done to meanwhile.
+            polls += bool(_POLLS.search(each.path)) or (each.method == "GET" and each.target in looked)
+            if _DEPLOYMENT.search(each.path):
+                looked.add(each.target)
+        return len(self.exchanges) - polls
 
     @property
     def polls(self) -> int:
@@ -102,10 +113,6 @@ class Measured:
     def body_bytes(self) -> int:
         """Both ways, bodies alone."""
         return sum(each.request_bytes + each.response_bytes for each in self.exchanges)
-
-
-def _is_poll(exchange: Exchange) -> bool:
-    return exchange.method == "GET" and bool(_POLLS.search(exchange.path))
 
 
 @dataclass

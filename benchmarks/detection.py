@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _delay_s(here: Stand, target: str, name: str, duration_s: float) -> float:
-    """From the end of the deployment to the first look of this client that could show it."""
+    """From the end of the deployment to the look of this client that showed it."""
     method, path, header = _BEGINNINGS[target]
 
     def is_beginning(one: Exchange) -> bool:
@@ -86,14 +86,12 @@ def _delay_s(here: Stand, target: str, name: str, duration_s: float) -> float:
     beginning = here.azure.cloud.trace.find(where=is_beginning)[0]
     operation = urlsplit(beginning.response_headers.get(header) or "").path.rpartition("/")[2]
     assert operation, f"{beginning} names no operation"
-    assert beginning.ended_s is not None
-    end_s = beginning.ended_s + duration_s
     looks = [
-        one.started_s - end_s
+        one
         for one in here.azure.cloud.trace.find(method="GET")
-        if one.started_s >= end_s and (operation in one.path or one.path == beginning.path)
+        if (operation in one.path or one.path == beginning.path) and b'"Succeeded"' in one.response_body
     ]
-    return min(looks)
+    return looks[0].started_s - (beginning.started_s + duration_s)
 
 
 if __name__ == "__main__":
