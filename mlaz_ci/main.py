@@ -82,7 +82,7 @@ class _Attempt:
         command, target = (self._given.get(name, "").strip() for name in ("command", "target"))
         return Failure(
             error=error,
-            command=Command(command) if command in set(Command) else Command.DEPLOY,
+            command=Command(command or Command.DEPLOY) if command in {*Command, ""} else None,
             target=Target(target) if target in set(Target) else None,
             service_name=self._given.get("service-name", ""),
         )

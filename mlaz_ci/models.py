@@ -656,7 +656,8 @@ class Failure:
     """Why a command did not come to its end, and what it had done by then. `left_behind` are sentences about what is still there."""
 
     error: MlazError
-    command: Command
+    command: Command | None
+    """None where what was asked for is no command."""
     target: Target | None
     """None where the run failed before one was chosen."""
     service_name: str = ""

@@ -33,7 +33,7 @@ def render_outputs(ended: Outcome | Failure) -> dict[str, str]:
     """Output name → value, in the order of OUTPUT_NAMES; what does not apply is empty."""
     given = _of_outcome(ended) if isinstance(ended, Outcome) else _of_failure(ended)
     given |= {
-        "command": str(ended.command),
+        "command": str(ended.command or ""),
         "service-name": ended.service_name,
         "changed": _word(value=bool(ended.mutations) or (isinstance(ended, Outcome) and ended.changed)),
         "result": render_result(ended),

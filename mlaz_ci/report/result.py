@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from mlaz_ci.errors import MlazError
 from mlaz_ci.models import (
+    Command,
     DeploymentFacts,
     Failure,
     Finding,
@@ -48,7 +49,7 @@ def _facts(ended: Outcome | Failure) -> dict[str, Any]:
     failure = ended if isinstance(ended, Failure) else None
     return {
         "schema": SCHEMA_VERSION,
-        "command": str(ended.command),
+        "command": str(ended.command) if ended.command else None,
         "status": str(outcome.status),
         "exit_code": int(failure.error.exit_code if failure else exit_code_of(outcome)),
         "target": str(ended.target) if ended.target else None,
@@ -81,9 +82,9 @@ def _facts(ended: Outcome | Failure) -> dict[str, Any]:
 
 def _bare_outcome(failure: Failure) -> Outcome:
     return Outcome(
-        command=failure.command,
+        command=failure.command or Command.DEPLOY,  # told by the failure itself, as its target is
         status=status_of_failure(failure),
-        target=failure.target or Target.LOCAL,  # told by the failure itself
+        target=failure.target or Target.LOCAL,
         model_label=failure.model_label,
         findings=failure.findings,
         mutations=failure.mutations,

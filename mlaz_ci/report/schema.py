@@ -51,7 +51,7 @@ _DEPLOYMENT: Final = {
 
 _PROPERTIES: Final[Mapping[str, Any]] = {
     "schema": {"const": SCHEMA_VERSION, "description": "Rises when a key changes its meaning or goes away."},
-    "command": _enum([str(each) for each in Command]),
+    "command": _enum([*(str(each) for each in Command), None], "Null where what was asked for is no command."),
     "status": _enum([str(each) for each in Status]),
     "exit_code": _enum([int(each) for each in ExitCode], "Who must act next (docs/contract.md)."),
     "target": _enum([*(str(each) for each in Target), None], "Null where the run failed before one was chosen."),

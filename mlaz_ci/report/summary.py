@@ -48,7 +48,8 @@ def _outcome(outcome: Outcome, now: datetime | None) -> list[str]:
 
 
 def _heading(ended: Outcome | Failure) -> list[str]:
-    return [f"### {prose(f'mlaz-ci {ended.command}')}", "", f"**{prose(headline(ended))}**", ""]
+    name = f"mlaz-ci {ended.command}" if ended.command else "mlaz-ci"
+    return [f"### {prose(name)}", "", f"**{prose(headline(ended))}**", ""]
 
 
 def _facts(outcome: Outcome, now: datetime | None) -> list[tuple[str, str]]:

@@ -112,7 +112,8 @@ def subject(ended: Outcome | Failure) -> str:
     about = service or one_line(ended.model_label or "") or "no service"
     if isinstance(ended, Failure):
         where = f" on {ended.target}" if ended.target else ""
-        return f"{ended.command} of {about}{where}" if service or ended.model_label else f"{ended.command}"
+        what, joint = (str(ended.command), "of") if ended.command else ("unknown command", "for")
+        return f"{what} {joint} {about}{where}" if service or ended.model_label else what
     if ended.command is Command.DOCTOR:
         about = one_line(ended.model_label or "") or about
     return f"{about} on {ended.target}"

@@ -125,6 +125,13 @@ def test_step__pickle_that_fails_to_load__shows_the_log_and_leaves_nothing(
     assert later_step.folders("services") == []
 
 
+def test_step__mistyped_command__is_not_told_as_a_deploy(step: Step) -> None:
+    ended = step.run(command="clenup", service_name="adder")
+    assert 'failed: unknown command for service "adder"\n' in ended.log
+    assert 'Did you mean "cleanup"?' in ended.log
+    assert ended.outputs["command"] == ""
+
+
 def test_step__fails_before_a_target_is_chosen__does_not_blame_another_one(step: Step) -> None:
     (step.workspace / "mlaz-ci.yml").write_text("target: managed\nmanaged: {deploymnt: {}}\n")
     ended = step.run(command="status", service_name="adder")

@@ -98,3 +98,12 @@ def test_report__failed_before_a_target_was_chosen__names_none() -> None:
     report = report_failure(failure)
     assert report.text.startswith('failed: deploy of service "churn"\n')
     assert json.loads(report.outputs["result"])["target"] is None
+
+
+def test_report__what_was_asked_for_is_no_command__names_none() -> None:
+    failure = Failure(error=Bug("x"), command=None, target=Target.LOCAL, service_name="churn")
+    report = report_failure(failure)
+    assert report.text.startswith('failed: unknown command for service "churn" on local\n')
+    assert report.summary.startswith("### mlaz-ci\n")
+    assert (report.outputs["command"], json.loads(report.outputs["result"])["command"]) == ("", None)
+    assert report_failure(replace(failure, service_name="")).text.startswith("failed: unknown command\n")
