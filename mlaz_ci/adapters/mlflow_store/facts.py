@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlaz_ci.adapters.mlflow_store.download import WalkTooLong, walk
-from mlaz_ci.adapters.mlflow_store.records import Artifacts, Entry, Missing, TooLarge
+from mlaz_ci.adapters.mlflow_store.records import SMALL_FILES, Artifacts, Entry, Missing, TooLarge
 from mlaz_ci.checks.mlmodel import (
     EXAMPLE_LIMIT_BYTES,
     MLMODEL_FILE,
@@ -42,25 +42,46 @@ def holds_model(artifacts: Artifacts, path: str) -> bool:
         return False
 
 
+class _Files:
+    """The files right below the root, by a listing that is asked for only where their names do not do."""
+
+    def __init__(self, artifacts: Artifacts) -> None:
+        self._artifacts = artifacts
+        self.small = artifacts.small()
+        self._listed: dict[str, Entry] | None = None
+
+    def get(self, name: str | None) -> Entry | None:
+        if name is None:
+            return None
+        if self.small is not None and name in SMALL_FILES:
+            content = self.small.get(name)
+            return None if content is None else Entry(path=name, is_folder=False, size_bytes=len(content))
+        if self._listed is None:
+            self._listed = {entry.path: entry for entry in self._artifacts.entries("") if not entry.is_folder}
+        return self._listed.get(name)
+
+
 def read_facts(artifacts: Artifacts, *, place: str, notify: Callable[[str], None]) -> FolderFacts:
     """Raises Missing where the folder holds no MLmodel. `place` is what people call the folder."""
-    entries = {entry.path: entry for entry in artifacts.entries("") if not entry.is_folder}
-    if MLMODEL_FILE not in entries:
+    files = _Files(artifacts)
+    mlmodel = files.get(MLMODEL_FILE)
+    if mlmodel is None:
         raise Missing(f"{place} holds no {MLMODEL_FILE}")
-    content = _small(artifacts, entries[MLMODEL_FILE], MLMODEL_LIMIT_BYTES, place)
+    content = _small(artifacts, mlmodel, MLMODEL_LIMIT_BYTES, place)
     document = parse_mlmodel(content, place=f"{place}/{MLMODEL_FILE}")
-    files: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name in REQUIREMENT_FILES:
         if name == PYTHON_FILE and document.python_version:
             # All that it says is which Python, and a request is a request.
             continue
-        entry = entries.get(document.conda_file if name == "conda.yaml" else name)
+        entry = files.get(document.conda_file if name == "conda.yaml" else name)
         if entry is not None:
             text = _small(artifacts, entry, REQUIREMENT_LIMIT_BYTES, place)
-            files[name] = decode_requirements(text, place=f"{place}/{entry.path}")
+            texts[name] = decode_requirements(text, place=f"{place}/{entry.path}")
     return FolderFacts(
-        facts=assemble_facts(document, files, input_example=_example(artifacts, entries, document, place, notify)),
-        size_bytes=_size_bytes(artifacts, document),
+        facts=assemble_facts(document, texts, input_example=_example(artifacts, files, document, place, notify)),
+        # Where files are had by their names, no listing tells sizes.
+        size_bytes=_size_bytes(artifacts, document) if files.small is None else document.size_bytes,
         created_at=document.created_at,
     )
 
@@ -84,7 +105,7 @@ def _read(artifacts: Artifacts, entry: Entry, limit_bytes: int) -> bytes:
 
 def _example(
     artifacts: Artifacts,
-    entries: dict[str, Entry],
+    files: _Files,
     document: MlmodelDocument,
     place: str,
     notify: Callable[[str], None],
@@ -93,7 +114,7 @@ def _example(
     if document.example is None:
         return None
     for name, is_serving_form in ((document.example.serving_file, True), (document.example.data_file, False)):
-        entry = entries.get(name) if name else None
+        entry = files.get(name)
         if entry is None:
             continue
         try:

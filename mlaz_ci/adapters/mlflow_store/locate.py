@@ -80,7 +80,8 @@ class Locator:
                 uri = f"runs:/{run.run_id}/{path}" if rest else f"models:/{model.model_id}"
                 return Located(uri=uri, location=_join(model.artifact_uri, rest), run=run, model=model)
         artifacts = self._connection.artifacts(run.artifact_uri)
-        if holds_model(artifacts, path):
+        named = self._connection.artifacts(_join(run.artifact_uri, path)).small()
+        if (named and MLMODEL_FILE in named) or holds_model(artifacts, path):
             uri = f"runs:/{run.run_id}/{path}".rstrip("/")
             return Located(uri=uri, location=_join(run.artifact_uri, path), run=run)
         known = [*(model.name for model in models), *_model_paths(artifacts)]

@@ -9,9 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
+from mlaz_ci.checks.mlmodel import MLMODEL_FILE, PYTHON_FILE, REQUIREMENT_FILES
 from mlaz_ci.errors import TrackingServerFailed
 
 ENTRY_LIMIT = 100_000
+# What almost every look at a model reads; each is a few KB.
+SMALL_FILES: Final = (
+    MLMODEL_FILE,
+    *(each for each in REQUIREMENT_FILES if each != PYTHON_FILE),
+    "serving_input_example.json",
+)
 # MLflow's words, in its records and its answers.
 DELETED: Final = "deleted"
 DELETED_VERSION: Final = "Deleted_Internal"
@@ -98,6 +105,10 @@ class Artifacts(Protocol):
     """The files under one artifact root. Raises Missing, TooLarge and our errors only."""
 
     def entries(self, path: str) -> Sequence[Entry]: ...
+
+    def small(self) -> Mapping[str, bytes] | None:
+        """Of SMALL_FILES right below the root those that are there; None where a listing comes first, which tells more for as much."""
+        ...
 
     def read(self, path: str, limit_bytes: int) -> bytes: ...
 

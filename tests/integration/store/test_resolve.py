@@ -26,7 +26,7 @@ def test_resolve__run__what_mlflow_logged(logged: Logged, open_store: OpenStore)
     files = files_of(logged.downloads)
     assert model.facts.mlmodel_text.encode() == files["MLmodel"]
     assert {name: text.encode() for name, text in model.facts.requirement_files.items()} == {
-        name: files[name] for name in ("requirements.txt", "conda.yaml", "python_env.yaml")
+        name: files[name] for name in ("requirements.txt", "conda.yaml")
     }
     assert model.facts.has_pyfunc
     assert model.facts.mlflow_version == logged.ids["mlflow_version"]

@@ -6,23 +6,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from mlaz_ci.adapters.mlflow_store.records import Entry, Missing, TooLarge, safe_path
+from mlaz_ci.adapters.mlflow_store.records import SMALL_FILES, Entry, Missing, TooLarge, safe_path
 from mlaz_ci.adapters.mlflow_store.workspace.blobs import Address, Blobs, SignatureRefused, not_taken
 from mlaz_ci.adapters.mlflow_store.workspace.places import Container, File
-from mlaz_ci.checks.mlmodel import MLMODEL_FILE, PYTHON_FILE, REQUIREMENT_FILES
 
 _T = TypeVar("_T")
 _AT_ONCE: Final = 8
-# What almost every look at a model reads; each is a few KB.
-_EAGER: Final = (
-    MLMODEL_FILE,
-    *(each for each in REQUIREMENT_FILES if each != PYTHON_FILE),
-    "serving_input_example.json",
-)
-_EAGER_LIMIT_BYTES: Final = 128 * 1024
+_SMALL_LIMIT_BYTES: Final = 128 * 1024
 
 
 class Listings:
@@ -32,6 +26,28 @@ class Listings:
         self.container = container
         self._lock = threading.Lock()
         self._known: dict[str, Mapping[str, File]] = {}
+        self._small: dict[str, Mapping[str, bytes] | None] = {}
+
+    def small(self, prefix: str) -> Mapping[str, bytes] | None:
+        """As records.Artifacts has it, asked for once and all at once. None also where one of them is large: what it is the listing's way tells."""
+        if not self.container.reads_by_name:
+            return None
+        with self._lock:
+            if prefix not in self._small:
+                try:
+                    with ThreadPoolExecutor(len(SMALL_FILES)) as pool:
+                        contents = list(pool.map(partial(self._read, prefix), SMALL_FILES))
+                    found = zip(SMALL_FILES, contents, strict=True)
+                    self._small[prefix] = {name: content for name, content in found if content is not None}
+                except TooLarge:
+                    self._small[prefix] = None
+            return self._small[prefix]
+
+    def _read(self, prefix: str, name: str) -> bytes | None:
+        try:
+            return self.container.read(f"{prefix}/{name}" if prefix else name, _SMALL_LIMIT_BYTES)
+        except Missing:
+            return None
 
     def files(self, prefix: str) -> Mapping[str, File]:
         with self._lock:
@@ -50,6 +66,7 @@ class Listings:
     def forget(self) -> None:
         with self._lock:
             self._known.clear()
+            self._small.clear()
 
 
 class WorkspaceArtifacts:
@@ -60,7 +77,7 @@ class WorkspaceArtifacts:
         self._root = root
         self._blobs = blobs
         self._folders: Mapping[str, Sequence[Entry]] | None = None
-        self._small: dict[str, bytes] | None = None
+        self._small: Mapping[str, bytes] | None = None
 
     def entries(self, path: str) -> Sequence[Entry]:
         if not self._root and path and not self._listings.is_whole:
@@ -74,12 +91,13 @@ class WorkspaceArtifacts:
             self._folders = _by_folder(self._files())
         return self._folders.get(path, ())
 
+    def small(self) -> Mapping[str, bytes] | None:
+        return self._listings.small(self._root)
+
     def read(self, path: str, limit_bytes: int) -> bytes:
-        if self._small is None:
-            self._small = {}
-            if path in _EAGER:
-                self._small = self._read_small()
-        if path in self._small:
+        if self._small is None and path in SMALL_FILES:
+            self._small = self.small() or self._read_small()
+        if self._small and path in self._small:
             content = self._small[path]
             if len(content) > limit_bytes:
                 raise TooLarge(path)
@@ -118,15 +136,15 @@ class WorkspaceArtifacts:
 
     def _read_small(self) -> dict[str, bytes]:
         """Those that are there and as small as they should be; each failure is met again where the file is wanted."""
-        there = [path for path in _EAGER if path in self._files()]
+        there = [path for path in SMALL_FILES if path in self._files()]
 
         def read(path: str) -> bytes | None:
             try:
-                return self._at(path, lambda address: self._blobs.read(address, _EAGER_LIMIT_BYTES, path=path))
+                return self._at(path, lambda address: self._blobs.read(address, _SMALL_LIMIT_BYTES, path=path))
             except (TooLarge, Missing):
                 return None
 
-        with ThreadPoolExecutor(len(_EAGER)) as pool:
+        with ThreadPoolExecutor(len(SMALL_FILES)) as pool:
             contents = list(pool.map(read, there))
         return {path: content for path, content in zip(there, contents, strict=True) if content is not None}
 

@@ -40,6 +40,8 @@ _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 class BlobContainer:
     """A container of a storage account. `sign` gives the query that opens it, or None for our own token; asked once an hour at most."""
 
+    reads_by_name = False
+
     def __init__(
         self,
         url: str,

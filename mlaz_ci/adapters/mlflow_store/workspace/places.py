@@ -31,6 +31,11 @@ class Container(Protocol):
         """What people call it."""
         ...
 
+    @property
+    def reads_by_name(self) -> bool:
+        """Whether a file that was not listed is had in one request, and one that is not there costs no more."""
+        ...
+
     def files(self, prefix: str) -> Mapping[str, File]:
         """All files below `prefix` ("" for all there are), by their paths in the container. Empty where there are none."""
         ...
@@ -50,6 +55,8 @@ class Container(Protocol):
 
 class ArtifactContainer:
     """The artifacts of one run (run history's facade) or of any container (the artifact service). They speak alike."""
+
+    reads_by_name = True
 
     def __init__(self, place: RunPlace | ArtifactPlace, history: Regional, artifacts: Regional) -> None:
         self._artifacts = artifacts

@@ -137,9 +137,9 @@ def test_fetch__file_that_vanishes__is_told(shelf: Shelf, open_store: OpenStore,
     store = open_store()
     run = shelf.log_model()
     model = store.resolve(RunSource(run_id=run.id, path="model"), name=None)
-    held = cloud.state(storage.Accounts).container(world.STORAGE_ACCOUNT, storage.ARTIFACT_CONTAINER)
-    assert held is not None
-    del held.blobs[f"ExperimentRun/{run.container}/model/model.pkl"]
+    gone = '<?xml version="1.0" encoding="utf-8"?><Error><Code>BlobNotFound</Code><Message>Gone.</Message></Error>'
+    answer = faults.Answer(response=lambda _: faults.Response.text(gone, status=404, content_type="application/xml"))
+    cloud.faults.add(answer, host="*.blob.core.windows.net", method="GET", path="model.pkl$")
     with pytest.raises(ModelPathNotFound):
         store.fetch(model, tmp_path / "got", RecordingProgress("model"))
 

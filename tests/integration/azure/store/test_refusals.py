@@ -44,6 +44,13 @@ def in_run(run_id: str, path: str = "model") -> RunSource:
     return RunSource(run_id=run_id, path=path)
 
 
+def uploaded(shelf: Shelf) -> VersionSource:
+    """A version whose files `az ml model create` has uploaded: read from storage itself."""
+    shelf.put("LocalUpload/1/model", FILES, f"azureml-blobstore-{world.WORKSPACE_ID}")
+    shelf.register("churn", "azureml://datastores/workspaceblobstore/paths/LocalUpload/1/model")
+    return VersionSource(name="churn", version="1")
+
+
 def may(cloud: Cloud, *actions: str) -> None:
     """From now on the identity may do this and no more."""
     assignments = cloud.state(roles.Assignments)
@@ -89,7 +96,8 @@ def test_path__without_a_model__lists_those_that_have_one(shelf: Shelf, open_sto
     error = refused(open_store, in_run(run.id))
     assert type(error) is ModelPathNotFound
     assert error.what == f'Run {run.id} has no model at "model". It has models at: a/best, z.'
-    assert len(cloud.trace.find(path="/artifacts")) == 2, "one look at the path, one at all"
+    listings = cloud.trace.find(path="/artifacts(/prefix/contentinfo)?$")
+    assert len(listings) == 2, "one look at the path, one at all"
 
 
 def test_path__one_other_model__its_input_is_spelled_out(shelf: Shelf, open_store: OpenStore) -> None:
@@ -114,13 +122,11 @@ def test_mlmodel__announced_and_never_written__told_as_missing(
     shelf: Shelf, open_store: OpenStore, cloud: Cloud
 ) -> None:
     run = shelf.log_model()
-    rule = faults.Answer(
-        response=lambda _: faults.Response.text(EXPIRED.replace("AuthenticationFailed", "BlobNotFound"), status=404)
-    )
-    cloud.faults.add(rule, host=BLOB, path="MLmodel$", times=None)
+    rule = faults.json_error(404, {"error": {"code": "UserError", "message": "Not written."}})
+    cloud.faults.add(rule, path="/content$", times=None)
     error = refused(open_store, in_run(run.id))
     assert type(error) is ModelPathNotFound
-    assert "BlobNotFound" in error.what
+    assert "are not where the store says" in error.what
 
 
 @pytest.mark.parametrize("source", [VersionSource(name="churn", version="7"), VersionSource(name="nope", version="1"), VersionSource(name="nope", version="latest")], ids=str)  # fmt: skip
@@ -243,18 +249,18 @@ def test_workspace__of_the_tracking_uri_not_there__is_no_run_that_is_not_there(
 
 
 def test_storage__behind_a_firewall__is_denied(shelf: Shelf, open_store: OpenStore, cloud: Cloud) -> None:
-    run = shelf.log_model()
+    source = uploaded(shelf)
     cloud.state(storage.Accounts).by_name[world.STORAGE_ACCOUNT].allows_public_network = False
-    error = refused(open_store, in_run(run.id))
+    error = refused(open_store, source)
     assert type(error) is StorageAccessDenied
     assert "AuthorizationFailure" in error.what
     assert "firewall" in error.remedy_text
 
 
 def test_storage__without_keys_or_role__names_the_role(shelf: Shelf, open_store: OpenStore, cloud: Cloud) -> None:
-    run = shelf.log_model()
+    source = uploaded(shelf)
     cloud.state(storage.Accounts).by_name[world.STORAGE_ACCOUNT].allows_shared_key = False
-    error = refused(open_store, in_run(run.id))
+    error = refused(open_store, source)
     assert type(error) is StorageAccessDenied
     assert "Storage Blob Data Contributor" in error.remedy_text
 
@@ -268,19 +274,19 @@ def _expire(cloud: Cloud, times: int | None) -> None:
 
 
 def test_address__expired__a_fresh_one_is_asked_for(shelf: Shelf, open_store: OpenStore, cloud: Cloud) -> None:
-    run = shelf.log_model()
+    source = uploaded(shelf)
     _expire(cloud, 1)
-    assert open_store().resolve(in_run(run.id), name=None).facts.mlmodel_text == MLMODEL
+    assert open_store().resolve(source, name=None).facts.mlmodel_text == MLMODEL
     assert not cloud.faults.unused()
-    assert [one.query["path"] for one in cloud.trace.find(path=r"artifacts/contentinfo$")] == ["model/requirements.txt"]
+    assert len(cloud.trace.find(path="/listSecrets$")) == 2
 
 
 def test_address__refused_again_and_again__the_clock_or_the_keys(
     shelf: Shelf, open_store: OpenStore, cloud: Cloud
 ) -> None:
-    run = shelf.log_model()
+    source = uploaded(shelf)
     _expire(cloud, None)
-    error = refused(open_store, in_run(run.id))
+    error = refused(open_store, source)
     assert type(error) is StorageAccessDenied
     assert "Signature not valid in the specified time frame" in error.what
     assert "sync-keys" in error.remedy_text
@@ -290,10 +296,10 @@ def test_address__refused_again_and_again__the_clock_or_the_keys(
     "bad",
     [
         (faults.json_error(429, {}), REGIONAL, "runs/get", AzureThrottled),
-        (faults.html_error(504, PAGE), REGIONAL, "prefix/contentinfo", AzureUnreachable),
+        (faults.html_error(504, PAGE), REGIONAL, "/content$", AzureUnreachable),
         (faults.html_error(404, PAGE), REGIONAL, "runs/get", AzureUnreachable),
         (faults.html_error(200, PAGE), REGIONAL, "runs/get", AzureUnreachable),
-        (faults.json_error(200, ["x"]), REGIONAL, "prefix/contentinfo", AzureUnreachable),
+        (faults.json_error(200, ["x"]), REGIONAL, "experiments/get", AzureUnreachable),
         (faults.Reset(), BLOB, "MLmodel", AzureUnreachable),
         (faults.TruncatedBody(sent_bytes=10), BLOB, "MLmodel", AzureUnreachable),
         (faults.html_error(503, PAGE), BLOB, "", AzureUnreachable),
@@ -304,9 +310,9 @@ def test_answer__that_stays_bad__is_told_as_what_it_is(
     bad: tuple[faults.Fault, str, str, type[MlazError]], shelf: Shelf, open_store: OpenStore, cloud: Cloud
 ) -> None:
     fault, host, path, kind = bad
-    run = shelf.log_model()
+    source = uploaded(shelf) if host == BLOB else in_run(shelf.log_model().id)
     cloud.faults.add(fault, host=host, path=path, times=None)
-    error = refused(open_store, in_run(run.id))
+    error = refused(open_store, source)
     assert type(error) is kind
     if host == BLOB:
         assert error.__cause__ is None, "a client's exception may quote the signed address"
@@ -321,7 +327,7 @@ def test_answer__that_stays_bad__is_told_as_what_it_is(
 def test_answer__bad_for_a_while__does_not_matter(
     fault: faults.Fault, host: str, shelf: Shelf, open_store: OpenStore, cloud: Cloud
 ) -> None:
-    run = shelf.log_model()
+    source = uploaded(shelf) if host == BLOB else in_run(shelf.log_model().id)
     cloud.faults.add(fault, host=host, times=3)
-    assert open_store().resolve(in_run(run.id), name=None).facts.mlmodel_text == MLMODEL
+    assert open_store().resolve(source, name=None).facts.mlmodel_text == MLMODEL
     assert not cloud.faults.unused()
