@@ -30,7 +30,7 @@ ERROR_OF: Final[tuple[tuple[frozenset[str], type[MlazError]], ...]] = (
     (frozenset({"file-not-found"}), FileNotFound),
     (frozenset({"compute-not-kubernetes", "compute-not-fit", "size-unknown"}), InvalidInput),
     (frozenset({"compute-not-ready"}), ClusterFailed),
-    (frozenset({"quota-short", "endpoints-used-up"}), QuotaExceeded),
+    (frozenset({"quota-short", "endpoints-used-up", "deployments-used-up"}), QuotaExceeded),
     (frozenset({"index-url-with-credentials"}), UnsafeIndexUrl),
     (frozenset({"python-not-supported"}), PythonNotAvailable),
     (frozenset(Reason), RequirementsConflict),

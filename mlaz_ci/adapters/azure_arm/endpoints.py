@@ -17,6 +17,7 @@ from mlaz_ci.adapters.azure_arm.making import Making
 from mlaz_ci.adapters.azure_arm.premises import Inspection
 from mlaz_ci.adapters.azure_arm.registration import Registration
 from mlaz_ci.adapters.azure_arm.rollout import Rollout, is_deploy
+from mlaz_ci.adapters.azure_arm.room import RoomInspection
 from mlaz_ci.adapters.azure_arm.scoring import Scoring
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.models import (
@@ -57,10 +58,13 @@ class OnlineEndpoints:
         self._leases = Leases(self._gateway, self._making.run)
         self._scoring = Scoring(self._gateway)
         self._logs = Logs(self._gateway)
+        self._there: tuple[seen.Deployment | None, Sequence[seen.Deployment]] | None = None
+        """What served and what was there when the endpoint was last looked at."""
 
     # --- Serving ---------------------------------------------------------------------------------------------------
 
     def snapshot(self, service_name: str) -> Snapshot:
+        self._there = (None, ())
         looks_on = self._request.command in _LOOKS_ON
         endpoint = self._gateway.endpoint(service_name) if looks_on else self._gateway.idle_endpoint(service_name)
         if endpoint is None:
@@ -78,6 +82,7 @@ class OnlineEndpoints:
         return None if known is None else self._told(*known)
 
     def _told(self, endpoint: seen.Endpoint, deployments: Sequence[seen.Deployment]) -> Snapshot:
+        self._there = (seen.live_of(endpoint, deployments), deployments)
         facts = seen.service_facts(
             endpoint,
             deployments,
@@ -212,4 +217,7 @@ class OnlineEndpoints:
         return Inspection(self._door, request).findings()
 
     def inspect_room(self, request: Request) -> Sequence[Finding]:
-        return Inspection(self._door, request).room()
+        if self._there is None and request.service_name:
+            self.snapshot(request.service_name)
+        live, deployments = self._there or (None, ())
+        return RoomInspection(self._door, request, deployments, live).findings()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import pytest
 
 from mlaz_ci.errors import QuotaExceeded, RoleMissing, WorkspaceNotFound
-from mlaz_ci.models import AzureShape, Command, Finding, Severity, Status, Target
+from mlaz_ci.models import AzureShape, Command, Finding, Severity, Status, Strategy, Target
 from tests.azure import faults, roles, world
-from tests.azure.arm import quotas, workspaces
+from tests.azure.arm import deployments, quotas, workspaces
 from tests.azure.state import Cloud as CloudState
 from tests.integration.azure.online import Stage, with_raw, writes
 
@@ -45,6 +46,36 @@ def test_deploy__quota_is_short__ends_before_anything_is_made(stage: Stage, clou
     with pytest.raises(QuotaExceeded):
         stage.deploy()
     assert writes(cloud) == []
+
+
+def test_inspect__service_that_has_grown__needs_room_for_as_many_instances_of_its_size(
+    stage: Stage, cloud: CloudState
+) -> None:
+    stage.deploy(shape=AzureShape(instance_type="Standard_F4s_v2", instance_count=3))
+    quota = cloud.state(quotas.Quotas)
+    quota.limits[world.REGION, "standardFSv2Family"] = 24
+    [found] = inspect(stage)
+    assert (found.code, found.severity) == ("quota-short", Severity.ERROR)
+    assert "3 of Standard_F4s_v2 need 16" in found.what
+    assert inspect(stage, strategy=Strategy.IN_PLACE) == ()
+    [found] = inspect(
+        stage, strategy=Strategy.IN_PLACE, shape=AzureShape(instance_type="Standard_F4s_v2", instance_count=6)
+    )
+    assert "3 of Standard_F4s_v2 need 16" in found.what
+
+
+def test_deploy__endpoint_is_full_of_deployments__ends_before_anything_is_made(stage: Stage, cloud: CloudState) -> None:
+    stage.deploy("blue")
+    by_key = cloud.state(deployments.Deployments).by_key
+    [one] = by_key.values()
+    for number in range(19):
+        other = copy(one)
+        other.name, other.id = f"other-{number}", f"{one.id}-{number}"
+        by_key[other.key] = other
+    before = len(writes(cloud))
+    with pytest.raises(QuotaExceeded, match="holds 20 deployments; 20 are the most"):
+        stage.deploy("green")
+    assert len(writes(cloud)) == before
 
 
 def test_inspect__size_that_the_region_lacks__is_told(stage: Stage) -> None:
