@@ -288,7 +288,9 @@ class Execution:
                     self._record(verb, step.cluster.name, changes_service=False)
             case DeleteModelVersion():
                 with self._removal("deleted the model version", f"{step.name}/{step.version}") as removal:
-                    removal.was_there = _known(self.ports.registry).remove_version(step.name, step.version)
+                    removal.was_there = _known(self.ports.registry).remove_version(
+                        step.name, step.version, owner=None if step.takes_over else step.owner
+                    )
                 if not removal.was_there:
                     self.notes.append(f"There was no version {step.version} of the model {step.name}.")
             case DeleteCompute():

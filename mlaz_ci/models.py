@@ -411,6 +411,10 @@ class ModelVersionName:
     name: str
     version: str
 
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeName:

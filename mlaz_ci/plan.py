@@ -226,13 +226,16 @@ class DeleteService:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteModelVersion:
-    """One version of a registered model, because it was asked for by name."""
+    """One version of a registered model of this owner, because it was asked for by name. With `takes_over` it may be anybody's."""
 
     name: str
     version: str
+    owner: str
+    takes_over: bool = False
 
     def describe(self) -> str:
-        return f'delete version {self.version} of the registered model "{self.name}"'
+        whose = "" if self.takes_over else ", if it is ours"
+        return f'delete version {self.version} of the registered model "{self.name}"{whose}'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -133,8 +133,8 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def remove_version(self, name: str, version: str) -> bool:
-        """Delete one version of a registered model; False when it was absent."""
+    def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
+        """Delete one version of a registered model; False when it was absent. Raises NotOurs, unless `owner` is None."""
         ...
 
 

@@ -449,7 +449,7 @@ _ROWS: Final = (
     Input(
         name="take-over",
         group=Group.HOW,
-        says="The exact name of a service, or of a compute that `also-delete` names, that is not ours and shall become so; refused on pull-request events.",
+        says="The exact name of a service that is not ours and shall become so, or of a compute or `models:/<name>/<version>` that is not ours and `also-delete` shall delete; refused on pull-request events.",
         config=ConfigUse.TRUSTED,
         used_by=_WRITES,
     ),

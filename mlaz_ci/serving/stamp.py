@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from mlaz_ci.errors import NotOurs
 from mlaz_ci.models import DeploymentSpec
 
 MANAGED_BY: Final = "managed-by"
@@ -28,6 +29,17 @@ _MAX_VALUE: Final = 256
 def is_ours(tag: str) -> bool:
     """Whether a tag's name is one of ours: the user's and others' stay where ours are written anew."""
     return tag == MANAGED_BY or tag.startswith("mlaz-")
+
+
+def check_owner(subject: str, tags: Mapping[str, str], owner: str, *, take_over: str) -> None:
+    """Before what services share is deleted. Raises NotOurs; `take_over` is what the input of that name says to delete it all the same."""
+    whose = read_stamp(tags).owner
+    if whose != owner:
+        raise NotOurs(
+            f"{subject} belongs to {whose or 'nobody we know'}, not to {owner}.",
+            usually="It was made by another repository or by hand, and services of others may need it.",
+            remedy=f"Leave it out of `also-delete`, or pass `take-over: {take_over}` to delete it all the same.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

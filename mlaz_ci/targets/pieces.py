@@ -35,7 +35,12 @@ def findings(request: Request) -> tuple[Finding, ...]:  # noqa: ARG001 - whateve
 def also_delete(request: Request) -> tuple[Step, ...]:
     """What services share is deleted where the request names it, and after the service that uses it."""
     return tuple(
-        DeleteModelVersion(name=each.name, version=each.version)
+        DeleteModelVersion(
+            name=each.name,
+            version=each.version,
+            owner=request.owner,
+            takes_over=request.take_over == each.uri,
+        )
         if isinstance(each, ModelVersionName)
         else DeleteCompute(
             name=each.name,

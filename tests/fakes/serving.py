@@ -147,7 +147,7 @@ class FakeAzure(FakeServing):
     def create_service(self, spec: DeploymentSpec) -> None:
         self._called("create", spec.service_name)
 
-    def remove_version(self, name: str, version: str) -> bool:
+    def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
         self._called("remove version", f"{name}/{version}")
         return True
 

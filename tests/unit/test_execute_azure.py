@@ -159,7 +159,7 @@ def test_carry_out__what_services_share__is_recorded_and_changes_no_service(scen
     steps = (
         EnsureCluster(cluster=Cluster(name="k8s"), tags={}),
         EnsureCluster(cluster=Cluster(name="own", resource_id="/subscriptions/1"), tags={}),
-        DeleteModelVersion(name="churn", version="3"),
+        DeleteModelVersion(name="churn", version="3", owner="repo:1"),
         DeleteCompute(name="k8s", keeps_resource=True, owner="repo:1"),
         DeleteCompute(name="own", keeps_resource=False, owner="repo:1"),
     )
@@ -180,14 +180,14 @@ def test_carry_out__steps_that_stand_alone__are_all_tried_and_the_first_failure_
     scene = Scene(tmp_path, FakeAzure(failing=dict(failing)))
     steps = (
         DeleteService(service_name="churn"),
-        DeleteModelVersion(name="churn", version="3"),
+        DeleteModelVersion(name="churn", version="3", owner="repo:1"),
         DeleteCompute(name="k8s", keeps_resource=True, owner="repo:1"),
     )
     with pytest.raises(ServiceFailed, match="Azure is down"):
         scene.execution.carry_out(Plan(steps=steps, done=Status.DELETED, carries_on=True))
     assert scene.execution.left_behind == [
         'Could not stop and delete service "churn" with its deployments: Azure is down.',
-        'Could not delete version 3 of the registered model "churn": It is in use.',
+        'Could not delete version 3 of the registered model "churn", if it is ours: It is in use.',
     ]
     # What was refused was not done; what got no answer may have been.
     assert [each.what for each in scene.execution.mutations] == ["deleted", "detached the compute"]

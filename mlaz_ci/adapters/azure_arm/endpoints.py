@@ -210,8 +210,8 @@ class OnlineEndpoints:
     ) -> ModelRef:
         return self._registration.register(model, tags=tags, folder=folder, progress=progress)
 
-    def remove_version(self, name: str, version: str) -> bool:
-        return self._registration.remove_version(name, version)
+    def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
+        return self._registration.remove_version(name, version, owner=owner)
 
     def inspect(self, request: Request) -> Sequence[Finding]:
         return Inspection(self._door, request).findings()

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from mlaz_ci.adapters.azure_arm.blobs import Place, upload_folder
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.errors import MlazError, RefusedByAzure, ServiceBusy
-from mlaz_ci.models import ModelRef, RegistrySource
+from mlaz_ci.models import ModelRef, ModelVersionName, RegistrySource
 from mlaz_ci.ports import Platform, Progress
-from mlaz_ci.serving.stamp import MANAGED_BY, OURSELVES
+from mlaz_ci.serving.stamp import MANAGED_BY, OURSELVES, check_owner
 
 # What a version was made of, so that the next deploy of the same finds it.
 _KEY: Final = "mlaz-model-key"
@@ -110,8 +110,15 @@ class Registration:
         upload_folder(place, folder, _FOLDER, progress)
         return f"{place.uri}/{_FOLDER}"
 
-    def remove_version(self, name: str, version: str) -> bool:
+    def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
         below = f"{_path(name)}/versions/{quote(version, safe='')}"
+        if owner is not None:
+            there = self._door.arm("GET", below, doing=f"read the model {name}/{version}", allowed={404})
+            if there.status == 404:
+                return False
+            tags = (there.object.get("properties") or {}).get("tags") or {}
+            subject = f"Version {version} of the model {name}"
+            check_owner(subject, tags, owner, take_over=ModelVersionName(name=name, version=version).uri)
         answer = self._door.arm("DELETE", below, doing=f"delete the model {name}/{version}", allowed={404})
         return answer.status not in {204, 404}
 

@@ -16,13 +16,12 @@ from mlaz_ci.errors import (
     Conflict,
     DeployTimedOut,
     MlazError,
-    NotOurs,
     ServiceBusy,
 )
 from mlaz_ci.models import Cluster
 from mlaz_ci.ports import Clock, Progress
 from mlaz_ci.refusals import read_told, refusal_of
-from mlaz_ci.serving.stamp import read_stamp
+from mlaz_ci.serving.stamp import check_owner
 
 _POLL_S: Final = 10.0
 _REMOVAL_S: Final = 1200.0
@@ -100,7 +99,9 @@ class AksClusters:
         """Begins it and waits until it is gone, so that its name is free again. Raises NotOurs."""
         verb = "detach" if keeps_resource else "delete"
         if owner is not None and (found := self.find(name)) is not None:
-            _check_owner(name, found, owner, verb)
+            tags = found.get("tags")
+            subject = f'The compute "{name}"'
+            check_owner(subject, tags if isinstance(tags, dict) else {}, owner, take_over=name)
         answer = self._door.arm(
             "DELETE",
             f"/computes/{quote(name)}",
@@ -125,17 +126,6 @@ class AksClusters:
 
 def kind_of(compute: Mapping[str, Any]) -> str:
     return str((compute.get("properties") or {}).get("computeType") or "")
-
-
-def _check_owner(name: str, there: Mapping[str, Any], owner: str, verb: str) -> None:
-    tags = there.get("tags")
-    whose = read_stamp(tags if isinstance(tags, dict) else {}).owner
-    if whose != owner:
-        raise NotOurs(
-            f'The compute "{name}" belongs to {whose or "nobody we know"}, not to {owner}.',
-            usually="It was made or attached by another repository or by hand, and services of others may run on it.",
-            remedy=f"Leave it out of `also-delete`, or pass `take-over: {name}` to {verb} it all the same.",
-        )
 
 
 def _make(workspace: Any, cluster: Cluster, tags: Mapping[str, str]) -> None:

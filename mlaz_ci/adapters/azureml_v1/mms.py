@@ -136,6 +136,11 @@ class ModelManagement:
         below = f"/models/{quote(identifier, safe='')}"
         self._ask("PATCH", below, doing=doing, body=changes, headers=_JSON_PATCH, repeatable=True)
 
+    def model(self, identifier: str) -> Payload | None:
+        doing = f'read the model "{identifier}"'
+        answer = self._ask("GET", f"/models/{quote(identifier, safe='')}", doing=doing, allowed={404})
+        return None if answer.status == 404 else answer.object
+
     def delete_model(self, identifier: str) -> Answer:
         doing = f'delete the model "{identifier}"'
         return self._ask("DELETE", f"/models/{quote(identifier, safe='')}", doing=doing, allowed={404, 412})

@@ -16,9 +16,9 @@ from mlaz_ci.adapters.azure_wire import EffectUnknown
 from mlaz_ci.adapters.azureml_v1.mms import ModelManagement, Payload
 from mlaz_ci.adapters.azureml_v1.upload import ORIGIN, Artifacts, Parcel
 from mlaz_ci.errors import Conflict, ModelPathNotFound
-from mlaz_ci.models import ModelRef
+from mlaz_ci.models import ModelRef, ModelVersionName
 from mlaz_ci.ports import Platform, Progress
-from mlaz_ci.serving.stamp import OWNER, is_ours, read_stamp
+from mlaz_ci.serving.stamp import OWNER, check_owner, is_ours, read_stamp
 
 _CONTENT: Final = "mlaz-content"
 _SOURCE: Final = "mlaz-source"
@@ -65,7 +65,18 @@ class Registry:
             return
         self._mms.tag_model(f"{known['name']}:{known['version']}", {**there, **new})
 
-    def remove_version(self, name: str, version: str) -> bool:
+    def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
+        if owner is not None:
+            there = self._mms.model(f"{name}:{version}")
+            if there is None:
+                return False
+            tags = there.get("kvTags")
+            check_owner(
+                f"Version {version} of the model {name}",
+                tags if isinstance(tags, dict) else {},
+                owner,
+                take_over=ModelVersionName(name=name, version=version).uri,
+            )
         answer = self._mms.delete_model(f"{name}:{version}")
         if answer.status == 412:
             raise Conflict(

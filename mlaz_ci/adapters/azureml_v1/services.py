@@ -195,8 +195,8 @@ class WebServices:
     ) -> ModelRef:
         return self._registry.register(model, tags=tags, folder=folder, progress=progress)
 
-    def remove_version(self, name: str, version: str) -> bool:
-        return self._registry.remove_version(name, version)
+    def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
+        return self._registry.remove_version(name, version, owner=owner)
 
     def ensure_cluster(
         self, cluster: Cluster, progress: Progress, *, tags: Mapping[str, str], deadline_s: float

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlaz_ci.errors import MlazError, StorageAccessDenied
-from mlaz_ci.models import AzureShape, Command, PathSource, Status, Target
+from mlaz_ci.errors import MlazError, NotOurs, StorageAccessDenied
+from mlaz_ci.models import AzureShape, Command, ModelVersionName, PathSource, Status, Target
 from tests.azure import roles, storage, world
 from tests.azure.state import Cloud as CloudState
 from tests.integration.azure.online import OWNER, Stage, asked, last, with_raw, writes
@@ -93,6 +93,18 @@ def test_cleanup__created__takes_all_within_eight_requests(stage: Stage, cloud: 
     assert stage.endpoint() is None
     assert len(requests) <= 8, told(requests)
     assert stage.run(command=Command.CLEANUP).status is Status.ABSENT
+
+
+def test_cleanup__model_version__goes_where_it_is_ours_or_named(stage: Stage) -> None:
+    stage.deploy()
+    [version] = stage.model_versions()
+    also = (ModelVersionName(name="churn", version=version),)
+    with pytest.raises(NotOurs, match=f"Version {version} of the model churn belongs to"):
+        stage.run(command=Command.CLEANUP, also_delete=also, owner="repo:2", take_over="churn")
+    assert stage.model_versions()
+    stage.run(command=Command.CLEANUP, also_delete=also)
+    assert not stage.model_versions()
+    assert stage.run(command=Command.CLEANUP, also_delete=also).status is Status.ABSENT
 
 
 # --- a model from elsewhere -------------------------------------------------------------------------------------------

@@ -312,6 +312,18 @@ def test_cleanup__model_version_asked_for_by_name__goes_too(scene: Scene) -> Non
     assert "There was no compute no-such." in outcome.notes
 
 
+def test_cleanup__model_version_of_others__is_left_with_exit_5_and_deleted_where_it_is_named(scene: Scene) -> None:
+    scene.deploy()
+    also = (ModelVersionName(name="churn", version="1"),)
+    with pytest.raises(NotOurs, match="Version 1 of the model churn belongs to") as raised:
+        scene.run(Command.CLEANUP, also_delete=also, owner="repo:2", take_over=SERVICE)
+    assert "take-over: models:/churn/1" in raised.value.remedy_text
+    assert versions_of(scene) == ["1"]
+    scene.run(Command.CLEANUP, also_delete=also, owner="repo:2", take_over="models:/churn/1")
+    assert versions_of(scene) == []
+    assert scene.run(Command.CLEANUP, also_delete=also).status is Status.ABSENT
+
+
 def test_deploy__same_run_again__is_registered_once(scene: Scene) -> None:
     scene.deploy()
     scene.run(Command.CLEANUP)

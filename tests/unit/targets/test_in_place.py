@@ -273,7 +273,7 @@ def test_plan_cleanup__what_services_share__goes_by_name_and_after_the_service()
     plan = aci.plan_cleanup(request, Snapshot(service=service()))
     assert described(plan.steps) == [
         'stop and delete service "churn" with its deployments',
-        'delete version 3 of the registered model "churn"',
+        'delete version 3 of the registered model "churn", if it is ours',
         'detach the compute "k8s", if it is ours',
     ]
     assert plan.carries_on
@@ -285,7 +285,7 @@ def test_plan_cleanup__what_services_share__goes_by_name_and_after_the_service()
 def test_plan_cleanup__of_an_endpoint__takes_model_versions_along_and_refuses_computes() -> None:
     version = ModelVersionName(name="churn", version="3")
     plan = managed.plan_cleanup(samples.request(also_delete=(version,)), Snapshot())
-    assert described(plan.steps) == ['delete version 3 of the registered model "churn"']
+    assert described(plan.steps) == ['delete version 3 of the registered model "churn", if it is ours']
     compute = ComputeName(name="k8s", keeps_resource=True)
     with pytest.raises(InapplicableInput, match='"k8s"'):
         managed.plan_cleanup(samples.request(also_delete=(compute,)), Snapshot())
