@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from mlaz_ci.models import Failure, Finding, Outcome, ScoreResponse, ServiceFacts, Severity, Status
+from mlaz_ci.models import Command, Failure, Finding, Outcome, ScoreResponse, ServiceFacts, Severity, Status
 from mlaz_ci.report.curl import curl_line
 from mlaz_ci.report.text import age, clean, clip, clip_lines, duration, moment, one_line
 from mlaz_ci.report.verdict import (
@@ -54,7 +54,7 @@ def render_terminal(
         lines += _further(ended)
     else:
         lines += _failure(ended, style)
-    lines += _findings(findings_beside(ended), style)
+    lines += _findings(ended, style)
     rows = [(moment(each.at), f"{one_line(each.what)} {one_line(each.subject)}") for each in ended.mutations]
     lines += _section("changed", rows, style)
     lines += _section("timings", [(duration(each.duration_s), one_line(each.phase)) for each in ended.timings], style)
@@ -151,7 +151,19 @@ def _sentence(text: str) -> str:
     return one_line(clip(text, _SENTENCE_CHARS))
 
 
-def _findings(findings: Sequence[Finding], style: Style) -> Iterator[str]:
+def _findings(ended: Outcome | Failure, style: Style) -> Iterator[str]:
+    """Whole where they are what was asked for, and where they forbid to go on; the others were told when they were found."""
+    findings = findings_beside(ended)
+    is_asked_for = ended.command is Command.DOCTOR
+    yield from _told([each for each in findings if is_asked_for or each.severity is Severity.ERROR], style)
+    told = ", ".join(
+        f"{each.severity} {one_line(each.code)}" for each in findings if each.severity is not Severity.ERROR
+    )
+    if told and not is_asked_for:
+        yield from (f"{style.dim}Told above: {told}{style.off}", "")
+
+
+def _told(findings: Sequence[Finding], style: Style) -> Iterator[str]:
     colours = {Severity.ERROR: style.red, Severity.WARNING: style.yellow, Severity.NOTICE: style.dim}
     for each in findings[:_LINES]:
         yield f"{colours[each.severity]}{each.severity}{style.off} {one_line(each.code)}: {_sentence(each.what)}"

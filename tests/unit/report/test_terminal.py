@@ -51,9 +51,7 @@ TEXTS = [
 
               curl -sS http://localhost:31311/score -H 'Content-Type: application/json' -d @request.json
 
-            warning python-ends-soon: Python 3.9 is supported by the inference server until its next release.
-              The model was logged a while ago.
-              Log it under Python 3.11.
+            Told above: warning python-ends-soon
             """,
         id="unchanged",
     ),
@@ -197,7 +195,7 @@ TEXTS = [
             What to do: Log it with `mlflow.<flavor>.log_model`.
             Nothing was changed.   [docs/contract.md: model-not-servable]
 
-            notice no-input-example: The model has no input example.
+            Told above: notice no-input-example
             """,
         id="check failed",
     ),
