@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from mlaz_ci import operations
 from mlaz_ci.errors import (
     FileNotFound,
     InapplicableInput,
@@ -41,7 +40,7 @@ from mlaz_ci.models import (
     Status,
     Target,
 )
-from mlaz_ci.operations import Job
+from mlaz_ci.operations import Job, deploying
 from mlaz_ci.plan import Plan
 from mlaz_ci.targets import rules_of
 from tests import samples
@@ -414,9 +413,9 @@ def test_deploy__after_an_upgrade_with_another_script__is_another_service(
 ) -> None:
     scene.run()
     assert scene.run().status is Status.UNCHANGED
-    texts = operations.script_texts(["score.py", "launch.py"])
+    texts = deploying.script_texts(["score.py", "launch.py"])
     for name in texts:
-        monkeypatch.setattr(operations, "script_texts", lambda _, name=name: {**texts, name: f"{texts[name]}# newer\n"})
+        monkeypatch.setattr(deploying, "script_texts", lambda _, name=name: {**texts, name: f"{texts[name]}# newer\n"})
         assert scene.run().status is Status.HEALTHY
         assert scene.run().status is Status.UNCHANGED
 
@@ -438,7 +437,7 @@ def test_scripts__of_each_target__are_what_it_runs_of_ours(
 ) -> None:
     shape = LocalShape() if raw is None else AzureShape(raw=raw)
     assert rules_of(target).scripts(shape) == names
-    assert all("def " in text for text in operations.script_texts(names).values())
+    assert all("def " in text for text in deploying.script_texts(names).values())
 
 
 @pytest.mark.parametrize("command", [Command.DEPLOY, Command.DOCTOR])
