@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import assert_never
 
-from mlaz_ci.checks.start_failure import explain_start_failure
-from mlaz_ci.errors import (
-    ContainerCrashed,
-    DeployTimedOut,
-    ExitCode,
-    MlazError,
-    NotReachable,
-    ServiceBusy,
-    ServiceStartFailed,
-    SmokeTestFailed,
-)
-from mlaz_ci.models import (
-    DeploymentSpec,
-    Lock,
-    ModelRef,
-    Mutation,
-    Observation,
-    ScoreResponse,
-    ServiceState,
-    SmokeTest,
-    Timing,
-)
+from mlaz_ci.errors import ExitCode, MlazError, NotReachable, SmokeTestFailed
+from mlaz_ci.execute.download import Download, model_folder
+from mlaz_ci.execute.run_ports import Ports, known
+from mlaz_ci.execute.verifying import Verdict, await_healthy, verify
+from mlaz_ci.models import DeploymentSpec, Lock, ModelRef, Mutation, ScoreResponse, Timing
 from mlaz_ci.plan import (
     AwaitHealthy,
     BuildEnvironment,
@@ -60,54 +41,16 @@ from mlaz_ci.plan import (
     UploadCode,
     Verify,
 )
-from mlaz_ci.polling import wait_until_settled
-from mlaz_ci.ports import (
-    Clock,
-    Clusters,
-    Endpoints,
-    InPlace,
-    Legacy,
-    ModelRegistry,
-    ModelStore,
-    Platform,
-    Premises,
-    Progress,
-    Recreating,
-    Room,
-    Serving,
-)
+from mlaz_ci.ports import Progress
 
-_LOG_TAIL_LINES = 200
-_SHOWN_BODY_CHARS = 2000
 _UNDO_S = 600.0
 # Who answers so did nothing.
 _REFUSALS = frozenset({ExitCode.AUTHENTICATION, ExitCode.NOT_FOUND, ExitCode.CONFLICT})
-_PortT = TypeVar("_PortT")
 
 
 @dataclass(slots=True)
 class _Removal:
     was_there: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ports:
-    """The adapters of one run. `models_folder` is where downloaded models lie, one folder per model."""
-
-    store: ModelStore
-    serving: Serving
-    platform: Platform
-    clock: Clock
-    models_folder: Path
-    registry: ModelRegistry | None = None
-    in_place: InPlace | None = None
-    recreating: Recreating | None = None
-    endpoints: Endpoints | None = None
-    clusters: Clusters | None = None
-    premises: Premises | None = None
-    room: Room | None = None
-    legacy: Legacy | None = None
-    """None are those that the target's rules never plan for."""
 
 
 @dataclass(kw_only=True)
@@ -129,7 +72,7 @@ class Execution:
     has_committed: bool = False
     """The traffic is with what was verified: what fails from here on, the end of the old, takes nothing back."""
     registered: ModelRef | None = None
-    _download: _Download | None = None
+    _download: Download | None = None
 
     def carry_out(self, plan: Plan) -> None:
         """Every step in order; when one fails, the plan's undo, and the failure is raised again."""
@@ -223,7 +166,7 @@ class Execution:
             case Together():
                 self._together(step.steps)
             case FetchModel():
-                self._download = _Download(self.ports, step.model)
+                self._download = Download(self.ports, step.model)
             case RegisterModel():
                 self._register(step)
             case BuildEnvironment():
@@ -232,13 +175,13 @@ class Execution:
                 self._change_shared(step)
             case UploadCode():
                 with self._phase("upload the scoring script"):
-                    _known(self.ports.endpoints).prepare(step.spec)
+                    known(self.ports.endpoints).prepare(step.spec)
             case AwaitHealthy():
                 with self._phase("start the service"):
-                    self._await_healthy(step)
+                    await_healthy(self.ports, step, deadline_s=self.deadline_s)
             case Verify():
                 with self._phase("smoke test"):
-                    self._verify(step)
+                    self._judge(verify(self.ports, step))
             case _:
                 self._change(step)
 
@@ -249,16 +192,16 @@ class Execution:
             case CreateService():
                 self._record("created", step.spec.service_name)
                 with self._phase("create the endpoint"):
-                    _known(self.ports.endpoints).create_service(step.spec)
+                    known(self.ports.endpoints).create_service(step.spec)
             case StartDeployment():
                 self._start(step.spec)
             case UpdateDeployment():
                 spec = self._with_registered(step.spec)
                 self._record("updated", f"{spec.service_name}/{spec.deployment_name}")
-                _known(self.ports.in_place).update(spec)
+                known(self.ports.in_place).update(spec)
             case RestoreDeployment():
                 self._record("put back", f"{step.service_name}/{step.deployment_name}")
-                _known(self.ports.in_place).restore(step.service_name, step.deployment_name)
+                known(self.ports.in_place).restore(step.service_name, step.deployment_name)
             case RestartDeployment():
                 self._record("started", f"{step.service_name}/{step.deployment_name}")
                 with self._phase("restart the deployment"):
@@ -280,7 +223,7 @@ class Execution:
         match step:
             case EnsureCluster():
                 with self._phase("ensure the cluster") as progress:
-                    made = _known(self.ports.clusters).ensure_cluster(
+                    made = known(self.ports.clusters).ensure_cluster(
                         step.cluster, progress, tags=step.tags, deadline_s=self.deadline_s
                     )
                 if made:
@@ -288,7 +231,7 @@ class Execution:
                     self._record(verb, step.cluster.name, changes_service=False)
             case DeleteModelVersion():
                 with self._removal("deleted the model version", f"{step.name}/{step.version}") as removal:
-                    removal.was_there = _known(self.ports.registry).remove_version(
+                    removal.was_there = known(self.ports.registry).remove_version(
                         step.name, step.version, owner=None if step.takes_over else step.owner
                     )
                 if not removal.was_there:
@@ -297,7 +240,7 @@ class Execution:
                 verb = "detached the compute" if step.keeps_resource else "deleted the compute"
                 owner = None if step.takes_over else step.owner
                 with self._removal(verb, step.name) as removal, self._phase("remove the compute"):
-                    removal.was_there = _known(self.ports.clusters).remove_cluster(
+                    removal.was_there = known(self.ports.clusters).remove_cluster(
                         step.name, keeps_resource=step.keeps_resource, owner=owner
                     )
                 if not removal.was_there:
@@ -309,12 +252,12 @@ class Execution:
         match step:
             case ShareTraffic():
                 self._record(f"gave {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}")
-                _known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
+                known(self.ports.endpoints).share(step.service_name, step.deployment_name, step.percent)
             case MirrorTraffic():
                 self._record(
                     f"mirrored {step.percent} % of the traffic to", f"{step.service_name}/{step.deployment_name}"
                 )
-                _known(self.ports.endpoints).mirror(step.service_name, step.deployment_name, step.percent)
+                known(self.ports.endpoints).mirror(step.service_name, step.deployment_name, step.percent)
             case ShiftTraffic():
                 self._record("gave all traffic to", f"{step.service_name}/{step.deployment_name}")
                 self.has_shifted = True
@@ -324,7 +267,7 @@ class Execution:
         for name in step.known:
             self._record("stopped", f"{step.service_name}/{name}")
         with self._phase("drain and stop"):
-            gone = _known(self.ports.endpoints).retire_older(step.service_name, step.deployment_name, kept=step.kept)
+            gone = known(self.ports.endpoints).retire_older(step.service_name, step.deployment_name, kept=step.kept)
         for name in gone:
             if name not in step.known:
                 self._record("stopped", f"{step.service_name}/{name}")
@@ -333,10 +276,10 @@ class Execution:
         self._record("deleted", step.service_name)
         with self._phase("delete"):
             if step.loses:
-                _known(self.ports.recreating).make_way(step.service_name)
+                known(self.ports.recreating).make_way(step.service_name)
                 self.lost.append(step.loses)
             elif step.only_if_empty:
-                _known(self.ports.endpoints).delete_if_empty(step.service_name)
+                known(self.ports.endpoints).delete_if_empty(step.service_name)
             else:
                 self.ports.serving.delete(step.service_name)
 
@@ -385,7 +328,7 @@ class Execution:
     def _register(self, step: RegisterModel) -> None:
         folder = None if step.model.is_in_workspace else self._folder_of(step.model)
         with self._phase("register the model") as progress:
-            registered = _known(self.ports.registry).register(
+            registered = known(self.ports.registry).register(
                 step.model, tags=step.tags, folder=folder, progress=progress
             )
         if registered.was_registered:
@@ -416,116 +359,8 @@ class Execution:
             self.has_changed = True
             self.ports.serving.start(spec.service_name, spec.deployment_name)
 
-    def _await_healthy(self, step: AwaitHealthy) -> None:
-        subject = f'Deployment "{step.deployment_name}" of service "{step.service_name}"'
-
-        def show(seen: Observation) -> None:
-            self.ports.platform.info(f"{subject}: {seen.state}{f' ({seen.detail})' if seen.detail else ''}")
-
-        try:
-            seen = wait_until_settled(
-                lambda: self.ports.serving.observe(step.service_name, step.deployment_name),
-                subject=subject,
-                clock=self.ports.clock,
-                deadline_s=self.deadline_s,
-                on_transition=show,
-            )
-        except MlazError as error:
-            error.log = error.log or self._logs(step.service_name, step.deployment_name)
-            if isinstance(error, ContainerCrashed):
-                # The serving side knows that it crashed; its log says why.
-                usually, remedy = explain_start_failure(error.log)
-                error.cause_text, error.remedy_text = usually or error.cause_text, remedy or error.remedy_text
-            raise
-        if seen.state is ServiceState.ABSENT:
-            raise ServiceBusy(f"{subject} was removed while it started: {seen.detail or seen.state}.")
-        if seen.state is not ServiceState.HEALTHY:
-            log = self._logs(step.service_name, step.deployment_name)
-            usually, remedy = explain_start_failure(log)
-            what = f"{subject} did not start: {seen.detail or seen.state}"
-            raise ServiceStartFailed(what, usually=usually, remedy=remedy, log=log)
-
-    def _verify(self, step: Verify) -> None:
-        try:
-            name = None if step.through_service else step.deployment_name
-            answer = self.ports.serving.score(step.service_name, name, step.request)
-        except NotReachable as error:
-            if step.mode is SmokeTest.REQUIRED:
-                error.log = error.log or self._logs(step.service_name, step.deployment_name)
-                raise
+    def _judge(self, verdict: Verdict) -> None:
+        self.smoke_test = verdict.answer or self.smoke_test
+        if verdict.doubt:
             self.is_unverified = True
-            self.notes.append("The service could not be reached from here, so no prediction was verified.")
-            return
-        self.smoke_test = answer
-        problem = _smoke_test_problem(step, answer)
-        if problem is None:
-            return
-        if step.mode is SmokeTest.BEST_EFFORT:
-            self.is_unverified = True
-            self.notes.append(f"{problem} `smoke-test: best-effort` lets the deployment pass.")
-            return
-        shown = answer.body[:_SHOWN_BODY_CHARS].decode("utf-8", "replace")
-        log = f"answer to {step.request.origin}:\n{shown}\n\n{self._logs(step.service_name, step.deployment_name)}"
-        raise SmokeTestFailed(problem, log=log)
-
-    def _logs(self, service_name: str, deployment_name: str) -> str:
-        """Best effort: a log that cannot be had must not hide why it was wanted."""
-        try:
-            return self.ports.serving.logs(service_name, deployment_name, tail_lines=_LOG_TAIL_LINES)
-        except MlazError as error:
-            return f"(the log could not be read: {error.what})"
-
-
-def _known(port: _PortT | None) -> _PortT:
-    assert port is not None, "a plan names only what its target's rules know the serving side to have"
-    return port
-
-
-def _smoke_test_problem(step: Verify, answer: ScoreResponse) -> str | None:
-    """Why this answer does not verify the deployment, or None."""
-    if not answer.is_success:
-        return f"The smoke test with {step.request.origin} was answered with HTTP {answer.status_code}."
-    if step.through_service:
-        # Who answers here may lag behind, or be a later run's: that users are answered is what this is about.
-        return None
-    if answer.spec_hash is not None and answer.spec_hash != step.spec_hash:
-        return f"The smoke test was answered by another deployment ({answer.spec_hash}, expected {step.spec_hash})."
-    return None
-
-
-def model_folder(models_folder: Path, model: ModelRef) -> Path:
-    """Where the bytes of `model` lie on this machine once fetched."""
-    return models_folder / hashlib.sha256(f"{model.artifact_uri}\0{model.digest}".encode()).hexdigest()[:16]
-
-
-class _Download:
-    """The model on its way while the environment is built. The thread is a daemon: a cancelled run does not wait for it."""
-
-    def __init__(self, ports: Ports, model: ModelRef) -> None:
-        self._ports = ports
-        self._model = model
-        self._error: BaseException | None = None
-        self._folder = model_folder(ports.models_folder, model)
-        self._thread = threading.Thread(target=self._run, name="fetch-model", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            if not (self._folder / "MLmodel").is_file():
-                self._folder.parent.mkdir(parents=True, exist_ok=True)
-                with self._ports.platform.progress("Fetch the model") as progress:
-                    self._ports.store.fetch(self._model, self._folder, progress)
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            self._error = error
-
-    def wait(self, timeout_s: float) -> Path:
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            raise DeployTimedOut(
-                f"The model {self._model.label} was not fetched within the deadline.",
-                usually="The artifact store is slow, or the model is large.",
-                remedy="Raise `deadline-minutes`, or run where the artifacts are nearer.",
-            )
-        if self._error:
-            raise self._error
-        return self._folder
+            self.notes.append(verdict.doubt)
