@@ -40,7 +40,8 @@ def test_resolve__run__what_mlflow_logged(logged: Logged, open_store: OpenStore)
     assert (model.name, model.version, model.run_id) == ("Demo", None, logged.run_id)
     assert model.model_id == logged.ids["model"]
     expected = f"models:/{logged.ids['model']}" if logged.has_logged_models else f"runs:/{logged.run_id}/model"
-    assert model.artifact_uri == model.label == expected
+    assert model.artifact_uri == expected
+    assert model.label == f"runs:/{logged.run_id}/model"
 
 
 def test_resolve__twice__the_same_identity(logged: Logged, open_store: OpenStore) -> None:
