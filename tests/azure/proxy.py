@@ -49,6 +49,15 @@ class _Place(NamedTuple):
     target: str
 
 
+def _acknowledge(connection: socket.socket) -> None:
+    """At once: urllib3 has Nagle's algorithm on towards a proxy, and keeps a request's body back until its head is acknowledged.
+
+    Left to the kernel that is 40 ms for each request with a body.
+    """
+    if hasattr(socket, "TCP_QUICKACK"):  # Linux
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class Proxy:
     def __init__(self, service: Service, authority: Authority, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._service = service
@@ -163,10 +172,12 @@ class Proxy:
 
     def _next_head(self, connection: socket.socket, stream: BinaryIO) -> wire.Head | None:
         try:
-            return wire.read_head(stream)
+            head = wire.read_head(stream)
         except wire.Malformed as error:
             connection.sendall(_whole(Response.text(str(error), status=error.status)))
             raise
+        _acknowledge(connection)
+        return head
 
     def _forward(self, connection: socket.socket, stream: BinaryIO, head: wire.Head) -> bool:
         """A plain-HTTP request in absolute form, as clients send it to a proxy. Says whether the connection goes on."""
