@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Final
 from urllib.parse import quote
 
 from mlaz_ci.adapters.azure_arm.blobs import Place
-from mlaz_ci.adapters.azure_arm.bodies import SCRIPT
 from mlaz_ci.adapters.azure_wire import WorkspaceDoor
 from mlaz_ci.errors import InvalidInput, NotFound, RefusedByAzure, ServiceBusy
 from mlaz_ci.models import DeploymentSpec, Lock
 from mlaz_ci.ports import Platform
 from mlaz_ci.serving.lock import render_conda
+from mlaz_ci.serving.scripts import SCORE
 from mlaz_ci.serving.stamp import MANAGED_BY, OURSELVES
 
 _VERSION: Final = "1"
@@ -113,13 +112,10 @@ class Assets:
                 raise
 
 
-def score_script(beside: Mapping[str, str]) -> str:
-    """Our script with the files that travel beside it inside of it: each file of its own would be an upload of its own."""
-    return f"{_script()}\nBESIDE = {dict(sorted(beside.items()))!r}\n" if beside else _script()
-
-
-def _script() -> str:
-    return resources.files("mlaz_ci.serving").joinpath(SCRIPT).read_text(encoding="utf-8")
+def score_script(files: Mapping[str, str]) -> str:
+    """Our script with the files that stand beside it inside of it: each file of its own would be an upload of its own."""
+    beside = {name: text for name, text in sorted(files.items()) if name != SCORE}
+    return f"{files[SCORE]}\nBESIDE = {beside!r}\n" if beside else files[SCORE]
 
 
 def _environment_name(lock: Lock) -> str:
@@ -127,7 +123,7 @@ def _environment_name(lock: Lock) -> str:
 
 
 def _files(spec: DeploymentSpec) -> Mapping[str, str]:
-    return {SCRIPT: score_script(spec.files)}
+    return {SCORE: score_script(spec.files)}
 
 
 def _code_name(files: Mapping[str, str]) -> str:

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from mlaz_ci.adapters.azure_arm.seen import AUTH_MODES, SMOKE, Deployment, Endpoint
 from mlaz_ci.models import AuthMode, AzureShape, DeploymentSpec
+from mlaz_ci.serving.scripts import SCORE
 from mlaz_ci.targets.managed import DEFAULT_INSTANCE_TYPE
 from mlaz_ci.targets.online_fields import deployment_fields, endpoint_fields, writable
 from mlaz_ci.targets.online_section import OnlineSection
 
-SCRIPT: Final = "score.py"
 # Ours, as of every target; Azure's own default is 5 s, too little for a model's first prediction.
 _REQUEST_TIMEOUT: Final = "PT60S"
 _MAX_SMOKE_CHARS: Final = 1_000
@@ -89,7 +89,7 @@ def deployment_changes(
     if parts.environment:
         properties["environmentId"] = parts.environment
     if parts.code:
-        properties["codeConfiguration"] = {"codeId": parts.code, "scoringScript": SCRIPT}
+        properties["codeConfiguration"] = {"codeId": parts.code, "scoringScript": SCORE}
     if shape.description:
         properties["description"] = shape.description
     if shape.enable_app_insights is not None:

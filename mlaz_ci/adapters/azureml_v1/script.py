@@ -1,10 +1,9 @@
-"""The scoring script as a service's source directory: score.py and the swagger files in one archive, named by content. Pure but for reading score.py."""
+"""The scoring script as a service's source directory: score.py and the swagger files in one archive, named by content. Pure."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.resources
 import io
 import tarfile
 from collections.abc import Mapping
@@ -58,10 +57,8 @@ class Script:
 
 
 def make_script(files: Mapping[str, str]) -> Script:
-    """`files` go beside score.py. Equal files give equal bytes, and so the same names."""
-    script = importlib.resources.files("mlaz_ci.serving").joinpath("score.py").read_text(encoding="utf-8")
-    texts = {"score.py": script, **files}
-    archive = _archive({name: text.encode() for name, text in sorted(texts.items())})
+    """`files` are score.py and what goes beside it. Equal files give equal bytes, and so the same names."""
+    archive = _archive({name: text.encode() for name, text in sorted(files.items())})
     driver = _DRIVER_TEXT.encode()
     digest = hashlib.sha256(driver + archive).hexdigest()[:32]
     parcels = (Parcel(path=DRIVER, content=driver), Parcel(path=ARCHIVE, content=archive))

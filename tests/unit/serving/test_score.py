@@ -22,8 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from mlaz_ci.adapters.azure_arm.assets import score_script
 from mlaz_ci.models import ModelSignature
 from mlaz_ci.serving import score
+from mlaz_ci.serving.scripts import SCORE, script_texts
 from mlaz_ci.serving.swagger import sample_request
 from tests.unit.serving.test_swagger import NESTED, SIGNATURES, signatures
 
@@ -317,12 +319,11 @@ def test_script__as_a_file__is_python_3_8_and_imports_nothing_of_ours() -> None:
 def test_swagger__in_the_script_itself__is_written_where_the_server_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlaz_ci.adapters.azure_arm.assets import score_script
-
     beside = {"swagger.json": '{"a": "\'\\n\u00e9"}', "swagger3.json": "{}"}
     script = tmp_path / "code" / "score.py"
     script.parent.mkdir()
-    script.write_text(score_script(beside), encoding="utf-8")
+    script.write_text(score_script({**script_texts([SCORE]), **beside}), encoding="utf-8")
     monkeypatch.setenv("AML_APP_ROOT", str(tmp_path))
     runpy.run_path(str(script))["publish_swagger"]()
-    assert {each.name: each.read_text(encoding="utf-8") for each in tmp_path.glob("*.json")} == beside
+    published = {each.name: each.read_text(encoding="utf-8") for each in tmp_path.iterdir() if each.is_file()}
+    assert published == beside

@@ -14,7 +14,7 @@ def test_script__equal_files__are_equal_bytes_under_an_equal_name() -> None:
 
 
 def test_script__archive__unpacks_to_one_folder_without_owner_or_time() -> None:
-    script = make_script({"swagger.json": "{}"})
+    script = make_script({"score.py": "", "swagger.json": "{}"})
     content = next(each.content for each in script.parcels if each.path != DRIVER)
     assert isinstance(content, bytes)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
