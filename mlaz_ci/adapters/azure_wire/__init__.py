@@ -7,7 +7,8 @@ Importing this room imports no client of Azure; the first request does.
 from __future__ import annotations
 
 from mlaz_ci.adapters.azure_wire.door import ARM_API_VERSION, WorkspaceDoor, WorkspaceFacts
-from mlaz_ci.adapters.azure_wire.wire import Answer, EffectUnknown, TokenSource, Wire
+from mlaz_ci.adapters.azure_wire.tokens import TokenSource
+from mlaz_ci.adapters.azure_wire.wire import Answer, EffectUnknown, Wire
 
 __all__ = [
     "ARM_API_VERSION",

@@ -8,17 +8,15 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import HTTPPolicy
 from azure.core.pipeline.transport import RequestsTransport
 
+from mlaz_ci.adapters.azure_wire.tokens import TokenSource
 from mlaz_ci.ports import Clock
-
-if TYPE_CHECKING:
-    from mlaz_ci.adapters.azure_wire.wire import TokenSource
 
 CONNECT_S: Final = 10
 READ_S: Final = 30

@@ -10,8 +10,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from mlaz_ci.adapters.azure_wire.tokens import TokenSource
 from mlaz_ci.errors import AzureUnreachable
 from mlaz_ci.ports import Clock
 from mlaz_ci.refusals import read_told, refusal_of
@@ -25,16 +26,6 @@ _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _SHOWN_CHARS: Final = 500
 _SIGNATURE: Final = re.compile(r"(\bsig=)[^&\s'\")]+", re.IGNORECASE)
-
-
-class TokenSource(Protocol):
-    """What signs requests: `adapters.identity.Credential`."""
-
-    def get_token(
-        self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, enable_cae: bool = False
-    ) -> Any: ...
-
-    def renew(self, *, stale: str | None = None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
