@@ -94,7 +94,8 @@ def test_canary__then_promote__gives_all_of_the_traffic_and_the_old_one_goes(sta
     old = stage.deploy("blue").deployment_name
     outcome = stage.deploy("green", strategy=Strategy.CANARY, canary_percent=20)
     new = next(name for name in stage.deployments() if name != old)
-    assert outcome.status is Status.CANARY
+    assert (outcome.status, outcome.deployment_name) == (Status.CANARY, new)
+    assert (outcome.model_version, outcome.previous_model_version) == ("2", "1")
     assert stage.traffic == {old: 80, new: 20}
     assert stage.deploy("green", strategy=Strategy.CANARY, canary_percent=20).changed is False
     with pytest.raises(ModelVersionNotExpected):
