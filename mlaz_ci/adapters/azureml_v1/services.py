@@ -26,7 +26,6 @@ from mlaz_ci.errors import DeployTimedOut, MlazError
 from mlaz_ci.models import (
     Cloud,
     Cluster,
-    Command,
     DeploymentSpec,
     Finding,
     Lock,
@@ -193,6 +192,8 @@ class WebServices:
     def register(
         self, model: ModelRef, *, tags: Mapping[str, str], folder: Path | None, progress: Progress
     ) -> ModelRef:
+        # From here on something will be made: the import goes on while Azure answers.
+        self._sdk.begin_import()
         return self._registry.register(model, tags=tags, folder=folder, progress=progress)
 
     def remove_version(self, name: str, version: str, *, owner: str | None) -> bool:
@@ -207,9 +208,6 @@ class WebServices:
         return self._clusters.remove(name, keeps_resource=keeps_resource, owner=owner)
 
     def inspect(self, request: Request) -> Sequence[Finding]:
-        if request.command is Command.DEPLOY and not request.dry_run:
-            # Most deploys make something, and will need it: the import goes on while Azure and the package index answer.
-            self._sdk.begin_import()
         return self._inspection.inspect(request)
 
     def _studio_url(self, service_name: str) -> str | None:
