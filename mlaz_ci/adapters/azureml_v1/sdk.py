@@ -40,10 +40,11 @@ class Sdk:
         self._workspace: Any = None
 
     def begin_import(self) -> None:
-        """Over a second of work, begun while something else is awaited."""
+        """Most of a second of work, begun while something else is awaited."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=_import_all, name="import-azureml", daemon=True)
+                # No daemon: one that is ended in the middle of an import, inside of a compiled module, takes the process down with it.
+                self._thread = threading.Thread(target=_import_all, name="import-azureml")
                 self._thread.start()
 
     @contextlib.contextmanager
