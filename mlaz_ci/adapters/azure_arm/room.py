@@ -168,7 +168,7 @@ class RoomInspection:
                 code="endpoints-used-up",
                 severity=Severity.ERROR,
                 what=f"The workspace has {len(names)} online endpoints; {_MOST_ENDPOINTS} are the most of a subscription in a region.",
-                remedy="Delete endpoints that are no longer used (`command: sweep`), or ask for more quota.",
+                remedy="Delete endpoints that are no longer used, or ask for more quota.",
             )
 
     def _places(self) -> Iterator[Finding]:
